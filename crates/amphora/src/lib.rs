@@ -1,0 +1,1 @@
+//! The public facade: export, pack, open, verify, run.

@@ -1,0 +1,1 @@
+//! The bundle: manifest, identity, layout on disk, archives and the store.

@@ -1,0 +1,1 @@
+//! Trained weights as named tensors, read as data: safetensors, PyTorch files and their configurations.

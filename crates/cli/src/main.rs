@@ -1,0 +1,2 @@
+//! The amphora command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The known architectures as an independent reference forward pass in f32 and f64.

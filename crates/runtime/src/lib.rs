@@ -1,0 +1,1 @@
+//! Tensors, engines behind one trait, and sessions that check what goes in.

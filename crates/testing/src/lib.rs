@@ -1,0 +1,136 @@
+//! What every test of Amphora needs; a development crate that no other crate links.
+//!
+//! * [`fixture`]: a reference model beside the checkout, or `None` and a line that says `skipped`.
+//! * [`peer`], [`Peer`]: a Python interpreter in which a module (another engine, a checker) is installed.
+//! * [`each`]: a table test that reports every failing row instead of the first.
+//!
+//! `.ci/run` installs the peers and fails when a line says `skipped`.
+//!
+//! ```
+//! amphora_testing::each(&[(1, 2), (2, 4)], |(input, double)| {
+//!     if input * 2 == *double { Ok(()) } else { Err(format!("found {}", input * 2)) }
+//! });
+//! ```
+
+use std::fmt::{Debug, Display};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    crates
+        .and_then(Path::parent)
+        .unwrap_or(Path::new("."))
+        .to_owned()
+}
+
+/// A file or folder of the reference fixtures in `../shared/fixtures`, or `None` where they are absent.
+pub fn fixture(path: &str) -> Option<PathBuf> {
+    let found = repository().join("../shared/fixtures").join(path);
+    if found.exists() {
+        return Some(found);
+    }
+    skip(&format!("fixture {path} is absent"));
+    None
+}
+
+/// Says that a test is skipped, past the capture of the test harness.
+pub fn skip(reason: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+}
+
+/// A Python interpreter in which one module can be imported.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    python: PathBuf,
+}
+
+/// The first of the interpreters in the environment variable `AMPHORA_PEERS` (separated by `:`),
+/// then `python3`, that imports `module`, optionally at exactly `version`; or `None` and a line that
+/// says `skipped`.
+pub fn peer(module: &str, version: Option<&str>) -> Option<Peer> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tests are told by the environment where the peers are"
+    )]
+    let listed = std::env::var("AMPHORA_PEERS").unwrap_or_default();
+    let candidates = listed
+        .split(':')
+        .filter(|path| !path.is_empty())
+        .chain(["python3"]);
+    let condition = version.map_or(String::new(), |version| {
+        format!("; assert getattr(m, '__version__', '') == '{version}'")
+    });
+    for python in candidates {
+        let imports = Command::new(python)
+            .args(["-c", &format!("import {module} as m{condition}")])
+            .output()
+            .is_ok_and(|output| output.status.success());
+        if imports {
+            return Some(Peer {
+                python: PathBuf::from(python),
+            });
+        }
+    }
+    skip(&format!(
+        "Python module {module} {} is absent",
+        version.unwrap_or("")
+    ));
+    None
+}
+
+impl Peer {
+    /// Runs a Python program and returns what it printed; a failing program fails the test.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
+        let output = Command::new(&self.python)
+            .arg("-c")
+            .arg(program)
+            .args(arguments)
+            .output();
+        match output {
+            Ok(output) if output.status.success() => {
+                String::from_utf8_lossy(&output.stdout).into_owned()
+            }
+            Ok(output) => panic!(
+                "the peer failed with {}:\n{}\n{}",
+                output.status,
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            ),
+            Err(error) => panic!("the peer did not start: {error}"),
+        }
+    }
+
+    /// The interpreter.
+    pub fn python(&self) -> &Path {
+        &self.python
+    }
+}
+
+/// Runs `check` on every row and fails once, naming every failing row.
+///
+/// # Panics
+///
+/// When at least one row fails.
+pub fn each<Row: Debug, Fault: Display>(
+    rows: &[Row],
+    mut check: impl FnMut(&Row) -> Result<(), Fault>,
+) {
+    let faults: Vec<String> = rows
+        .iter()
+        .filter_map(|row| {
+            check(row)
+                .err()
+                .map(|fault| format!("{row:?}\n      {fault}"))
+        })
+        .collect();
+    assert!(
+        faults.is_empty(),
+        "{} of {} rows failed:\n  - {}",
+        faults.len(),
+        rows.len(),
+        faults.join("\n  - ")
+    );
+}

@@ -1,0 +1,1 @@
+//! Proving a bundle: integrity, contract, model check, numeric replay, target.
