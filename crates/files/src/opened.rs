@@ -55,6 +55,10 @@ impl OpenedFile {
         }
         let len = u64::try_from(status.st_size)
             .map_err(|_| Error::io("file-size", "the size is negative").in_file(&path))?;
+        #[allow(
+            clippy::useless_conversion,
+            reason = "the type of the link count depends on the platform"
+        )]
         let links = u64::try_from(status.st_nlink).unwrap_or(u64::MAX);
         #[expect(
             clippy::disallowed_types,
