@@ -1,1 +1,40 @@
 //! Trained weights as named tensors, read as data: safetensors, PyTorch files and their configurations.
+//!
+//! * [`Checkpoint`]: the named tensors of one file, whatever its [`Format`], and the configuration
+//!   that a training checkpoint carries with them.
+//! * [`Tensor`]: element type ([`Dtype`]), shape and little-endian, contiguous bytes.
+//! * [`Limits`]: what reading may cost.
+//!
+//! ```
+//! use amphora_checkpoint::{Checkpoint, Dtype, Limits};
+//!
+//! let header = br#"{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#;
+//! let mut file = (header.len() as u64).to_le_bytes().to_vec();
+//! file.extend(header);
+//! file.extend([1.0_f32, -2.0].iter().flat_map(|value| value.to_le_bytes()));
+//!
+//! let checkpoint = Checkpoint::from_bytes(file.into(), &Limits::default())?;
+//! let weight = &checkpoint.tensors()["w"];
+//! assert_eq!((weight.dtype(), weight.shape()), (Dtype::F32, &[2][..]));
+//! assert_eq!(weight.to_f32()?, [1.0, -2.0]);
+//! # Ok::<(), amphora_error::Error>(())
+//! ```
+//!
+//! # Design
+//!
+//! The format is recognized by content, never by the name of the file. Every reader covers its
+//! input to the last byte, compares each size with what is really there before it allocates, and
+//! hands out slices of the file instead of copies wherever the bytes are stored as they are needed.
+
+#![forbid(unsafe_code)]
+
+mod checkpoint;
+mod dtype;
+mod limits;
+mod safetensors;
+mod tensor;
+
+pub use checkpoint::{Checkpoint, Format};
+pub use dtype::Dtype;
+pub use limits::Limits;
+pub use tensor::Tensor;

@@ -1,0 +1,98 @@
+//! Recognizing and reading one checkpoint file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use amphora_error::Result;
+use amphora_files::OpenedFile;
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::{Limits, Tensor, safetensors};
+
+/// The format a checkpoint was read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// A safetensors file.
+    Safetensors,
+    /// A PyTorch file in zip format (1.6 and later).
+    TorchZip,
+    /// A PyTorch file in the stream format of releases before 1.6.
+    TorchLegacy,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Safetensors => "safetensors",
+            Self::TorchZip => "torch-zip",
+            Self::TorchLegacy => "torch-legacy",
+        })
+    }
+}
+
+/// The named tensors of one checkpoint, and the configuration stored beside them if there is one.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    pub(crate) tensors: BTreeMap<String, Tensor>,
+    pub(crate) format: Format,
+    pub(crate) config: Option<Map<String, Value>>,
+}
+
+impl Checkpoint {
+    /// Reads the checkpoint at `path`, a file that a person named.
+    pub fn open(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = OpenedFile::open(path)?.contents(limits.file_bytes)?;
+        Self::from_bytes(bytes, limits).map_err(|error| error.in_file(path))
+    }
+
+    /// Reads a checkpoint from the content of its file; the tensors share `bytes` where they can.
+    pub fn from_bytes(bytes: Bytes, limits: &Limits) -> Result<Self> {
+        let tensors = safetensors::read(&bytes, limits)?;
+        Ok(Self {
+            tensors: without_common_prefix(tensors),
+            format: Format::Safetensors,
+            config: None,
+        })
+    }
+
+    /// The tensors by name, without the prefixes that all of them share (`module.`, `model.`, `_orig_mod.`).
+    pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
+        &self.tensors
+    }
+
+    /// The format of the file.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The mapping under `config` in a training checkpoint; `None` where it is absent or holds
+    /// something that JSON cannot express.
+    pub fn config(&self) -> Option<&Map<String, Value>> {
+        self.config.as_ref()
+    }
+}
+
+/// Prefixes that wrapping a model adds to the name of every parameter: `DataParallel`,
+/// Lightning modules, `torch.compile`.
+const PREFIXES: [&str; 3] = ["module.", "model.", "_orig_mod."];
+
+/// Removes the wrappers' prefixes that every name has; a prefix that only some names have is part of the model.
+fn without_common_prefix(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    let shared = |tensors: &BTreeMap<String, Tensor>| {
+        PREFIXES.into_iter().find(|prefix| {
+            let wrapped = |name: &String| name.len() > prefix.len() && name.starts_with(prefix);
+            !tensors.is_empty() && tensors.keys().all(wrapped)
+        })
+    };
+    while let Some(prefix) = shared(&tensors) {
+        tensors = tensors
+            .into_iter()
+            .map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor))
+            .collect();
+    }
+    tensors
+}

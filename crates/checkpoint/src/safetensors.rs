@@ -1,0 +1,241 @@
+//! The safetensors format: a u64 header length (little-endian), a JSON header, the tensors' data.
+//!
+//! The header names every tensor with element type, shape and range in the data. It may be padded
+//! with spaces. Written after <https://github.com/huggingface/safetensors#format>; stricter than
+//! the format's own library in that unknown keys of an entry are refused too.
+
+use std::collections::BTreeMap;
+
+use amphora_error::{Error, Result, quoted};
+use amphora_files::json;
+use bytes::Bytes;
+use serde_json::{Map, Value};
+
+use crate::{Dtype, Limits, Tensor};
+
+/// Where the header starts.
+const HEADER_START: usize = 8;
+
+/// Reads all tensors; each shares `file`.
+pub(crate) fn read(file: &Bytes, limits: &Limits) -> Result<BTreeMap<String, Tensor>> {
+    let (header, data_start) = header(file, limits)?;
+    let Value::Object(header) = header else {
+        return Err(not_an_object());
+    };
+    let mut entries = Vec::with_capacity(header.len());
+    for (name, value) in &header {
+        if name == "__metadata__" {
+            check_metadata(value)?;
+        } else {
+            let place = || format!("tensor {}", quoted(name));
+            entries.push(Entry::parse(name, value, limits).map_err(|error| error.at(place()))?);
+        }
+    }
+    entries.sort_by_key(|entry| (entry.start, entry.end));
+    let data = file.slice(data_start..);
+    validate(&entries, data.len() as u64)?;
+    entries
+        .into_iter()
+        .map(|entry| {
+            // `validate` has shown that both ends lie within the data, hence within `usize`.
+            let bytes = data.slice(entry.start as usize..entry.end as usize);
+            let tensor = Tensor::new(entry.dtype, entry.shape, bytes)
+                .map_err(|error| error.at(format!("tensor {}", quoted(entry.name))))?;
+            let offset = data_start as u64 + entry.start;
+            Ok((entry.name.to_owned(), tensor.stored_at(offset)))
+        })
+        .collect()
+}
+
+/// The parsed header and the position of the data.
+fn header(file: &Bytes, limits: &Limits) -> Result<(Value, usize)> {
+    let Some((prefix, rest)) = file.split_first_chunk::<HEADER_START>() else {
+        return Err(Error::malformed(
+            "safetensors-truncated",
+            "the file ends inside the header length",
+        )
+        .expected("at least 8 bytes")
+        .found(format!("{} bytes", file.len())));
+    };
+    let length = u64::from_le_bytes(*prefix);
+    let place = "safetensors header";
+    if length > rest.len() as u64 {
+        return Err(Error::malformed(
+            "safetensors-header-length",
+            "the header is longer than the file",
+        )
+        .expected(format!("at most {} bytes", rest.len()))
+        .found(format!("{length} bytes"))
+        .at(place));
+    }
+    if length > limits.header_bytes {
+        return Err(
+            Error::limit("safetensors-header-length", "the header is too long")
+                .expected(format!("at most {} bytes", limits.header_bytes))
+                .found(format!("{length} bytes"))
+                .at(place),
+        );
+    }
+    let header = &rest[..length as usize];
+    if !header.starts_with(b"{") {
+        return Err(not_an_object());
+    }
+    let padding = header
+        .iter()
+        .rev()
+        .take_while(|byte| **byte == b' ')
+        .count();
+    let value = json::parse(&header[..header.len() - padding]).map_err(|error| {
+        Error::malformed("safetensors-header", "the header is not valid JSON")
+            .at(place)
+            .found(error.to_string())
+    })?;
+    Ok((value, HEADER_START + header.len()))
+}
+
+fn not_an_object() -> Error {
+    Error::malformed(
+        "safetensors-header-start",
+        "the header is not a JSON object that starts with '{'",
+    )
+    .at("safetensors header")
+}
+
+fn check_metadata(value: &Value) -> Result<()> {
+    let strings = value
+        .as_object()
+        .is_some_and(|map| map.values().all(Value::is_string));
+    if strings {
+        return Ok(());
+    }
+    Err(Error::malformed(
+        "safetensors-metadata",
+        "`__metadata__` is not a mapping from text to text",
+    )
+    .at("safetensors header"))
+}
+
+/// One tensor of the header; its range counts from the start of the data.
+struct Entry<'a> {
+    name: &'a str,
+    dtype: Dtype,
+    shape: Vec<u64>,
+    start: u64,
+    end: u64,
+}
+
+impl<'a> Entry<'a> {
+    fn parse(name: &'a str, value: &Value, limits: &Limits) -> Result<Self> {
+        let refuse = |what: &str| Error::malformed("safetensors-entry", what);
+        if name.len() > limits.name_bytes {
+            return Err(Error::limit("tensor-name", "the name is too long")
+                .expected(format!("at most {} bytes", limits.name_bytes)));
+        }
+        let fields = value
+            .as_object()
+            .filter(|fields| fields.len() == 3)
+            .ok_or_else(|| refuse("the entry is not {dtype, shape, data_offsets}"))?;
+        let dtype = dtype(fields)?;
+        let shape = integers(fields, "shape")
+            .ok_or_else(|| refuse("`shape` is not a list of non-negative integers"))?;
+        if shape.len() > limits.rank {
+            return Err(
+                Error::limit("tensor-rank", "the tensor has too many dimensions")
+                    .expected(format!("at most {}", limits.rank))
+                    .found(shape.len().to_string()),
+            );
+        }
+        match integers(fields, "data_offsets").as_deref() {
+            Some(&[start, end]) => Ok(Self {
+                name,
+                dtype,
+                shape,
+                start,
+                end,
+            }),
+            _ => Err(refuse(
+                "`data_offsets` is not a pair of non-negative integers",
+            )),
+        }
+    }
+}
+
+fn integers(fields: &Map<String, Value>, key: &str) -> Option<Vec<u64>> {
+    fields
+        .get(key)?
+        .as_array()?
+        .iter()
+        .map(Value::as_u64)
+        .collect()
+}
+
+fn dtype(fields: &Map<String, Value>) -> Result<Dtype> {
+    let name = fields.get("dtype").and_then(Value::as_str);
+    let name = name.ok_or_else(|| Error::malformed("safetensors-entry", "`dtype` is not text"))?;
+    if let Some(dtype) = Dtype::ALL.into_iter().find(|dtype| dtype.name() == name) {
+        return Ok(dtype);
+    }
+    let message = format!(
+        "the element type {} is not one that can be read",
+        quoted(name)
+    );
+    // Complex numbers and the types of at most 8 bits that the format has gained since 0.4.
+    if name.starts_with("F8_") || matches!(name, "C64" | "F4" | "F6_E2M3" | "F6_E3M2") {
+        return Err(Error::unsupported("tensor-dtype", message)
+            .hint("convert the checkpoint to F32, F16 or BF16 first"));
+    }
+    Err(Error::malformed("tensor-dtype", message))
+}
+
+/// The promise of the format: the tensors, in the order of their data, follow one another from the
+/// first byte of the data to the last, and each has the size of its element type times its shape.
+fn validate(entries: &[Entry<'_>], data_bytes: u64) -> Result<()> {
+    let mut covered = 0;
+    for entry in entries {
+        let fault = |rule, message| {
+            Error::malformed(rule, message).at(format!("tensor {}", quoted(entry.name)))
+        };
+        if entry.end < entry.start || entry.end > data_bytes {
+            return Err(
+                fault("safetensors-range", "the range lies outside the data")
+                    .expected(format!("a range within {data_bytes} bytes"))
+                    .found(format!("{} to {}", entry.start, entry.end)),
+            );
+        }
+        if entry.start != covered {
+            let (rule, message) = if entry.start < covered {
+                (
+                    "safetensors-overlap",
+                    "the data overlaps that of another tensor",
+                )
+            } else {
+                (
+                    "safetensors-hole",
+                    "no tensor covers the bytes before the data",
+                )
+            };
+            return Err(fault(rule, message)
+                .expected(format!("a start at {covered}"))
+                .found(entry.start.to_string()));
+        }
+        let size = entry.dtype.bytes_of(&entry.shape);
+        if size != Some(entry.end - entry.start) {
+            let size = size.map_or("more than 2^64".to_owned(), |size| size.to_string());
+            return Err(fault(
+                "tensor-size",
+                "the range does not have the size of the tensor",
+            )
+            .expected(format!("{size} bytes"))
+            .found(format!("{} bytes", entry.end - entry.start)));
+        }
+        covered = entry.end;
+    }
+    if covered != data_bytes {
+        return Err(
+            Error::malformed("safetensors-tail", "bytes follow that belong to no tensor")
+                .expected(format!("{covered} bytes of data"))
+                .found(format!("{data_bytes} bytes")),
+        );
+    }
+    Ok(())
+}
