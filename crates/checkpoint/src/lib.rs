@@ -4,6 +4,7 @@
 //!   that a training checkpoint carries with them.
 //! * [`Tensor`]: element type ([`Dtype`]), shape and little-endian, contiguous bytes.
 //! * [`Limits`]: what reading may cost.
+//! * [`architecture`]: the models whose configurations are understood, and the tensors they hold.
 //!
 //! ```
 //! use amphora_checkpoint::{Checkpoint, Dtype, Limits};
@@ -28,6 +29,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod architecture;
 mod checkpoint;
 mod dtype;
 mod limits;
