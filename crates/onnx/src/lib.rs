@@ -8,6 +8,7 @@ mod extract;
 mod limits;
 mod model;
 mod prescan;
+pub mod operators;
 pub mod proto;
 mod schema;
 mod sniff;
