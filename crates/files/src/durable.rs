@@ -4,8 +4,10 @@
 //! rename it into place, fsync the directory. A failing fsync is never retried: the data may be
 //! gone although a second call succeeds, so nothing is published.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use amphora_error::{Error, Result};
@@ -18,13 +20,63 @@ use crate::RelativePath;
 /// How every temporary sibling begins; readers of a directory ignore such names.
 pub const TEMPORARY_PREFIX: &str = ".amphora-tmp-";
 
+/// The temporary siblings of this process that are not published yet.
+static STAGED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Creates a temporary sibling and notes it, so that [`discard_staged`] misses none.
+fn staged<T>(create: impl FnOnce() -> Result<(PathBuf, T)>) -> Result<(PathBuf, T)> {
+    let mut staged = STAGED.lock().unwrap_or_else(PoisonError::into_inner);
+    let (path, made) = create()?;
+    staged.insert(path.clone());
+    Ok((path, made))
+}
+
+fn forget_staged(path: &Path) {
+    let mut staged = STAGED.lock().unwrap_or_else(PoisonError::into_inner);
+    staged.remove(path);
+}
+
+/// Removes everything that this process was about to publish, for a program that is about to exit
+/// on a signal; from then on, threads that stage or publish wait until the process ends.
+pub fn discard_staged() {
+    let staged = STAGED.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in staged.iter() {
+        // Another thread may still be adding files to a directory while it is emptied.
+        for _ in 0..8 {
+            let removed = match fs_err::symlink_metadata(path) {
+                Ok(status) if status.is_dir() => remove_tree(path).is_ok(),
+                Ok(_) => fs_err::remove_file(path).is_ok(),
+                Err(_) => true,
+            };
+            if removed && !path.exists() {
+                break;
+            }
+        }
+    }
+    std::mem::forget(staged);
+}
+
 /// Writes `bytes` to `path`, replacing a file that is there, atomically and durably.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let parent = parent_of(path);
-    let mut temporary = tempfile::Builder::new()
-        .prefix(TEMPORARY_PREFIX)
-        .tempfile_in(parent)
-        .map_err(|source| Error::from_io("creating a temporary file", parent, source))?;
+    let (name, temporary) = staged(|| {
+        let temporary = tempfile::Builder::new()
+            .prefix(TEMPORARY_PREFIX)
+            .tempfile_in(parent)
+            .map_err(|source| Error::from_io("creating a temporary file", parent, source))?;
+        Ok((temporary.path().to_owned(), temporary))
+    })?;
+    let written = write_and_rename(temporary, path, bytes);
+    forget_staged(&name);
+    written?;
+    sync_directory(parent)
+}
+
+fn write_and_rename(
+    mut temporary: tempfile::NamedTempFile,
+    path: &Path,
+    bytes: &[u8],
+) -> Result<()> {
     temporary
         .write_all(bytes)
         .and_then(|()| temporary.as_file().sync_all())
@@ -36,8 +88,8 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
         .map_err(|source| Error::from_io("writing", path, source))?;
     temporary
         .persist(path)
-        .map_err(|failed| Error::from_io("renaming into place", path, failed.error))?;
-    sync_directory(parent)
+        .map(drop)
+        .map_err(|failed| Error::from_io("renaming into place", path, failed.error))
 }
 
 /// Makes the entries of a directory durable.
@@ -71,11 +123,15 @@ pub struct StagingDirectory {
 impl StagingDirectory {
     /// Creates a staging directory inside `parent`, which must exist.
     pub fn create_in(parent: &Path) -> Result<Self> {
-        let path = tempfile::Builder::new()
-            .prefix(TEMPORARY_PREFIX)
-            .tempdir_in(parent)
-            .map_err(|source| Error::from_io("creating a temporary directory", parent, source))?
-            .keep();
+        let (path, ()) = staged(|| {
+            let directory = tempfile::Builder::new()
+                .prefix(TEMPORARY_PREFIX)
+                .tempdir_in(parent)
+                .map_err(|source| {
+                    Error::from_io("creating a temporary directory", parent, source)
+                })?;
+            Ok((directory.keep(), ()))
+        })?;
         let lock = File::open(&path).map_err(|source| Error::from_io("opening", &path, source))?;
         let staging = Self {
             path,
@@ -119,7 +175,7 @@ impl StagingDirectory {
         sync_tree(&self.path)?;
         let target = self.parent.join(name);
         match rename_without_replacing(&self.path, &target) {
-            Ok(()) => {}
+            Ok(()) => forget_staged(&self.path),
             Err(Errno::EXIST | Errno::NOTEMPTY) => return Ok(Published::Existed),
             Err(errno) => return Err(Error::from_io("renaming into place", &target, errno.into())),
         }
@@ -134,6 +190,7 @@ impl Drop for StagingDirectory {
         if !self.published {
             // A leftover is harmless: the next writer sweeps it.
             let _ = remove_tree(&self.path);
+            forget_staged(&self.path);
         }
     }
 }
