@@ -43,7 +43,7 @@ pub struct Contract {
     pub inputs: Vec<TensorSpec>,
     /// The outputs, in graph order.
     pub outputs: Vec<TensorSpec>,
-    /// Version of the default operator set (`ai.onnx`).
+    /// Version of the default operator set (`ai.onnx`); 0 if the graph uses other sets only.
     pub opset: u64,
     /// Other operator sets by domain, sorted.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
@@ -52,7 +52,7 @@ pub struct Contract {
     pub ir_version: u64,
     /// How often each operator occurs (sub-graphs and functions included), keyed `Op` or `domain.Op`.
     pub operators: std::collections::BTreeMap<String, u64>,
-    /// Elements in all floating-point initializers.
+    /// Elements in all floating-point initializers (for a sparse one, its stored values).
     pub parameters: u64,
 }
 

@@ -3,7 +3,20 @@
 
 mod contract;
 mod dtype;
+pub mod external;
+mod extract;
+mod limits;
+mod model;
+mod prescan;
+pub mod operators;
 pub mod proto;
+mod schema;
+mod sniff;
+pub mod tensor;
+pub mod visit;
 
 pub use contract::{Contract, Dim, TensorSpec};
 pub use dtype::Dtype;
+pub use limits::Limits;
+pub use model::Model;
+pub use prescan::{Census, prescan};

@@ -1,0 +1,65 @@
+//! Tells files that are something else from damaged models, so that the message helps.
+
+use amphora_error::{Error, Result};
+
+/// Refuses `bytes` that are recognizably not an ONNX model.
+pub(crate) fn refuse_other_formats(bytes: &[u8]) -> Result<()> {
+    let Some((what, hint)) = recognize(bytes) else {
+        return Ok(());
+    };
+    Err(Error::malformed("not-onnx", format!("this is {what}, not an ONNX model")).hint(hint))
+}
+
+/// What the file is, and what to do about it.
+fn recognize(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    const ARCHIVE: &str = "unpack it, and name the .onnx file inside";
+    const DOWNLOAD: &str = "the download answered with a page instead of the file: fetch it again";
+    if bytes.is_empty() {
+        return Some(("an empty file", "fetch or export the model again"));
+    }
+    if bytes.starts_with(b"version https://git-lfs") {
+        return Some((
+            "a Git LFS pointer",
+            "run 'git lfs pull' to fetch the file itself",
+        ));
+    }
+    let length = bytes
+        .first_chunk::<8>()
+        .map(|first| u64::from_le_bytes(*first));
+    if bytes.get(8) == Some(&b'{') && length.is_some_and(|length| length <= bytes.len() as u64 - 8)
+    {
+        return Some((
+            "a safetensors checkpoint",
+            "export it with 'amphora export'",
+        ));
+    }
+    if bytes.starts_with(b"PK\x03\x04") {
+        let hint = "a PyTorch checkpoint is exported with 'amphora export'; otherwise unpack it";
+        return Some(("a zip archive", hint));
+    }
+    if bytes.starts_with(b"\x1f\x8b") || bytes.starts_with(b"\x28\xb5\x2f\xfd") {
+        return Some(("a compressed file", ARCHIVE));
+    }
+    if matches!(bytes, [0x80, 2..=5, ..]) {
+        return Some((
+            "a pickle",
+            "convert it in its own environment, or export the checkpoint",
+        ));
+    }
+    if bytes.get(4..8) == Some(b"ORTM") {
+        return Some(("a model in ONNX Runtime's own format", "export it as .onnx"));
+    }
+    let text = bytes.trim_ascii_start();
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let opening: Vec<u8> = text.iter().take(9).map(u8::to_ascii_lowercase).collect();
+    if [&b"<!doctype"[..], b"<html", b"<?xml"]
+        .iter()
+        .any(|tag| opening.starts_with(tag))
+    {
+        return Some(("an HTML or XML page", DOWNLOAD));
+    }
+    if matches!(text.first(), Some(b'{' | b'[')) {
+        return Some(("JSON", DOWNLOAD));
+    }
+    None
+}
