@@ -9,7 +9,7 @@ use amphora_files::OpenedFile;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::{Limits, Tensor, safetensors};
+use crate::{Limits, Tensor, safetensors, sniff, torch};
 
 /// The format a checkpoint was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,11 +51,21 @@ impl Checkpoint {
 
     /// Reads a checkpoint from the content of its file; the tensors share `bytes` where they can.
     pub fn from_bytes(bytes: Bytes, limits: &Limits) -> Result<Self> {
-        let tensors = safetensors::read(&bytes, limits)?;
+        let format = sniff::format(&bytes)?;
+        let (tensors, config) = match format {
+            Format::Safetensors => (safetensors::read(&bytes, limits)?, None),
+            Format::TorchZip | Format::TorchLegacy => {
+                let content = match format {
+                    Format::TorchZip => torch::read_zip(&bytes, limits)?,
+                    _ => torch::read_legacy(&bytes, limits)?,
+                };
+                (content.tensors, content.config)
+            }
+        };
         Ok(Self {
             tensors: without_common_prefix(tensors),
-            format: Format::Safetensors,
-            config: None,
+            format,
+            config,
         })
     }
 

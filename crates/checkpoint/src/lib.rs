@@ -30,11 +30,15 @@
 #![forbid(unsafe_code)]
 
 pub mod architecture;
+mod archive;
 mod checkpoint;
 mod dtype;
 mod limits;
+mod pickle;
 mod safetensors;
+mod sniff;
 mod tensor;
+mod torch;
 
 pub use checkpoint::{Checkpoint, Format};
 pub use dtype::Dtype;

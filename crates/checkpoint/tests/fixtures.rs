@@ -54,3 +54,56 @@ fn every_safetensors_fixture_reads_as_the_format_s_own_library_reads_it() {
         Ok(())
     });
 }
+
+#[test]
+fn every_pytorch_file_holds_the_tensors_of_the_safetensors_file_beside_it() {
+    let files = [
+        ("conv2d_fsq/model.pt", "conv2d_fsq", Format::TorchZip),
+        (
+            "conv2d_fsq/model_legacy_format.pt",
+            "conv2d_fsq",
+            Format::TorchLegacy,
+        ),
+        ("conv2d_fsq/checkpoint.pt", "conv2d_fsq", Format::TorchZip),
+        ("planner_mlp/model.pt", "planner_mlp", Format::TorchZip),
+        ("resnet_tiny/model.pt", "resnet_tiny", Format::TorchZip),
+    ];
+    amphora_testing::each(&files, |(file, folder, format)| {
+        let Some(checkpoint) = read(file) else {
+            return Ok(());
+        };
+        let expected = read(&format!("{folder}/model.safetensors")).unwrap();
+        if checkpoint.format() != *format {
+            return Err(format!("read as {}", checkpoint.format()));
+        }
+        let names = |checkpoint: &Checkpoint| -> Vec<String> {
+            checkpoint.tensors().keys().cloned().collect()
+        };
+        if names(&checkpoint) != names(&expected) {
+            return Err(format!("{:?}", names(&checkpoint)));
+        }
+        for (name, tensor) in checkpoint.tensors() {
+            let expected = &expected.tensors()[name];
+            let same = tensor.dtype() == expected.dtype()
+                && tensor.shape() == expected.shape()
+                && tensor.data() == expected.data()
+                && tensor.digest() == expected.digest();
+            if !same {
+                return Err(format!("{name} differs"));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_training_checkpoint_keeps_its_configuration() {
+    let Some(checkpoint) = read("conv2d_fsq/checkpoint.pt") else {
+        return;
+    };
+    let config = serde_json::Value::Object(checkpoint.config().unwrap().clone());
+    assert_eq!(
+        config,
+        serde_json::json!({"levels": [8, 6, 5], "n_classes": 4})
+    );
+}

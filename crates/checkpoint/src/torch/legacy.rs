@@ -1,0 +1,134 @@
+//! The stream format of PyTorch before 1.6.
+//!
+//! Five pickles in a row: magic number, protocol version, system information, the object, the keys of the
+//! storages; then for each key, in that order, the number of elements as u64 and the elements.
+//! Both are little-endian on every machine: the system information says where the file was
+//! written, but PyTorch converts on writing (`THPStorage_writeFileRaw`) and ignores it on reading.
+
+use std::collections::HashMap;
+
+use amphora_error::{Error, Result, quoted};
+use bytes::Bytes;
+
+use super::view::{self, Storage};
+use super::{Content, Storages, content};
+use crate::Limits;
+use crate::limits::Budget;
+use crate::pickle::{Pickle, Value};
+
+/// The magic number as the first pickle writes it: protocol 2, `LONG1` of ten bytes, `STOP`.
+const MAGIC: [u8; 15] = *b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+/// The same without the protocol, which a caller of `torch.save` may choose.
+const MAGIC_PROTOCOL: usize = 1;
+const PROTOCOL: i128 = 1001;
+
+/// Whether the file starts with the magic number of the format.
+pub(crate) fn is_legacy(file: &[u8]) -> bool {
+    let Some(start) = file.first_chunk::<15>() else {
+        return false;
+    };
+    let mut start = *start;
+    start[MAGIC_PROTOCOL] = MAGIC[MAGIC_PROTOCOL];
+    start == MAGIC
+}
+
+/// Reads the whole file.
+pub(crate) fn read(file: &Bytes, limits: &Limits) -> Result<Content> {
+    let mut position = MAGIC.len();
+    let mut next = |what: &str| {
+        let (pickle, length) = Pickle::decode(&file[position..], limits)
+            .map_err(|error| error.at(format!("{what} of the legacy format")))?;
+        position += length;
+        Ok::<_, Error>(pickle)
+    };
+    let protocol = next("protocol version")?;
+    if !matches!(protocol.get(protocol.root()), Value::Int(PROTOCOL)) {
+        return Err(Error::unsupported(
+            "legacy-protocol",
+            "the protocol version of the legacy format is unknown",
+        )
+        .expected(PROTOCOL.to_string()));
+    }
+    next("system information")?;
+    let object = next("object")?;
+    let keys = next("list of storages")?;
+    let stored = storages(file, position, &object, &keys)?;
+    let storages = Storages {
+        fetch: Box::new(|key, _| Ok(stored.get(key).cloned())),
+        cache: HashMap::new(),
+        big_endian: false,
+        budget: Budget::new(file.len(), limits),
+    };
+    content(&object, storages, limits)
+}
+
+/// The storages after the pickles, which start at `position` and end with the file.
+fn storages<'a>(
+    file: &Bytes,
+    mut position: usize,
+    object: &Pickle<'a>,
+    keys: &Pickle<'a>,
+) -> Result<HashMap<&'a str, Bytes>> {
+    let mut announced: HashMap<&str, Storage<'_>> = HashMap::new();
+    for id in object.persistent() {
+        let storage = view::storage(object, id)?;
+        let first = announced.entry(storage.key).or_insert(storage);
+        if (first.element, first.elements) != (storage.element, storage.elements) {
+            return Err(Error::malformed(
+                "storage-reference",
+                format!("storage {} is described in two ways", quoted(storage.key)),
+            ));
+        }
+    }
+    let list = keys.sequence(keys.root()).unwrap_or_default();
+    let mut stored = HashMap::new();
+    for key in list {
+        let storage = keys.text(*key).and_then(|key| announced.get(key));
+        let storage = storage.ok_or_else(|| {
+            Error::malformed(
+                "storage-unknown",
+                "a storage is listed that no tensor refers to",
+            )
+        })?;
+        let place = || format!("storage {}", quoted(storage.key));
+        let item = view::known(storage.element)
+            .map_err(|error| error.at(place()))?
+            .size();
+        let bytes = u64::try_from(item)
+            .ok()
+            .and_then(|item| item.checked_mul(storage.elements))
+            .and_then(|bytes| usize::try_from(bytes).ok());
+        let truncated =
+            || Error::malformed("storage-truncated", "the file ends inside a storage").at(place());
+        let count = file[position..].first_chunk::<8>().ok_or_else(truncated)?;
+        if u64::from_le_bytes(*count) != storage.elements {
+            return Err(
+                Error::malformed("storage-size", "the storage does not have its size")
+                    .expected(format!("{} elements", storage.elements))
+                    .found(u64::from_le_bytes(*count).to_string())
+                    .at(place()),
+            );
+        }
+        let start = position + count.len();
+        let end = bytes
+            .and_then(|bytes| start.checked_add(bytes))
+            .ok_or_else(truncated)?;
+        if end > file.len() {
+            return Err(truncated());
+        }
+        if stored.insert(storage.key, file.slice(start..end)).is_some() {
+            return Err(
+                Error::malformed("storage-duplicate", "the storage is listed twice").at(place()),
+            );
+        }
+        position = end;
+    }
+    if position != file.len() {
+        return Err(
+            Error::malformed("legacy-tail", "bytes follow the last storage")
+                .expected(format!("{position} bytes"))
+                .found(format!("{} bytes", file.len())),
+        );
+    }
+    Ok(stored)
+}
