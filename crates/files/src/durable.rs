@@ -58,6 +58,14 @@ pub fn discard_staged() {
 
 /// Writes `bytes` to `path`, replacing a file that is there, atomically and durably.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_file_with(path, &mut |file| file.write_all(bytes))
+}
+
+/// As [`write_file`], with a function that writes the content piece by piece.
+pub fn write_file_with(
+    path: &Path,
+    write: &mut dyn FnMut(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<()> {
     let parent = parent_of(path);
     let (name, temporary) = staged(|| {
         let temporary = tempfile::Builder::new()
@@ -66,7 +74,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
             .map_err(|source| Error::from_io("creating a temporary file", parent, source))?;
         Ok((temporary.path().to_owned(), temporary))
     })?;
-    let written = write_and_rename(temporary, path, bytes);
+    let written = write_and_rename(temporary, path, write);
     forget_staged(&name);
     written?;
     sync_directory(parent)
@@ -75,10 +83,9 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 fn write_and_rename(
     mut temporary: tempfile::NamedTempFile,
     path: &Path,
-    bytes: &[u8],
+    write: &mut dyn FnMut(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<()> {
-    temporary
-        .write_all(bytes)
+    write(&mut temporary)
         .and_then(|()| temporary.as_file().sync_all())
         .map_err(|source| Error::from_io("writing", path, source))?;
     use std::os::unix::fs::PermissionsExt as _;
