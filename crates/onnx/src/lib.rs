@@ -14,6 +14,7 @@ mod schema;
 mod sniff;
 pub mod tensor;
 pub mod visit;
+pub mod write;
 
 pub use contract::{Contract, Dim, TensorSpec};
 pub use dtype::Dtype;

@@ -33,17 +33,18 @@ use crate::proto::{
 /// Deepest nesting of graphs that is walked. A decoded file cannot reach it (33 sub-graphs fill the
 /// decoder's 100 levels); a model built in memory could.
 const DEEPEST: usize = 100;
+const INITIALIZER: &str = "initializer";
 
 /// What a tensor is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// An initializer of a graph.
     Initializer,
-    /// The non-zero values of a sparse tensor.
+    /// The stored values of a sparse initializer.
     SparseValues,
-    /// The positions of the values of a sparse tensor.
+    /// The positions of the stored values of a sparse initializer.
     SparseIndices,
-    /// The value of an attribute, for example of `Constant`.
+    /// The value of an attribute, for example of `Constant`, or a part of one that is sparse.
     Attribute,
 }
 
@@ -67,7 +68,7 @@ enum Step<'a> {
         operator: &'a str,
     },
     Attribute(&'a str),
-    Tensor(Role),
+    Tensor(&'static str),
 }
 
 impl<'a> Place<'a> {
@@ -88,7 +89,7 @@ impl<'a> Place<'a> {
     /// This place with the name of the tensor in it.
     pub fn of_tensor(&self, name: &str) -> String {
         match self.step {
-            Step::Tensor(Role::Initializer) => format!("{self} {}", quoted(name)),
+            Step::Tensor(INITIALIZER) => format!("{self} {}", quoted(name)),
             _ if name.is_empty() => self.to_string(),
             _ => format!("{self}, tensor {}", quoted(name)),
         }
@@ -117,10 +118,7 @@ impl fmt::Display for Place<'_> {
                 write!(f, "node {} ({operator})", quoted(name))
             }
             Step::Attribute(name) => write!(f, "attribute {}", quoted(name)),
-            Step::Tensor(Role::Initializer) => f.write_str("initializer"),
-            Step::Tensor(Role::SparseValues) => f.write_str("sparse values"),
-            Step::Tensor(Role::SparseIndices) => f.write_str("sparse indices"),
-            Step::Tensor(Role::Attribute) => f.write_str("value"),
+            Step::Tensor(what) => f.write_str(what),
         }
     }
 }
@@ -218,12 +216,12 @@ macro_rules! walk {
             if place.depth > DEEPEST {
                 return Err(too_deep(&place));
             }
-            let at = place.step(Step::Tensor(Role::Initializer));
+            let at = place.step(Step::Tensor(INITIALIZER));
             for inner in & $($mutable)? graph.initializer {
                 tensor(Role::Initializer, inner, &at, visit)?;
             }
             for inner in & $($mutable)? graph.sparse_initializer {
-                sparse(inner, &place, visit)?;
+                sparse([Role::SparseValues, Role::SparseIndices], inner, &place, visit)?;
             }
             nodes(& $($mutable)? graph.node, &place, visit)
         }
@@ -265,7 +263,7 @@ macro_rules! walk {
             visit: Visit<'_, 'm>,
         ) -> Result<()> {
             let place = outer.step(Step::Attribute(attribute.name.as_deref().unwrap_or("")));
-            let at = place.step(Step::Tensor(Role::Attribute));
+            let at = place.step(Step::Tensor("value"));
             if let Some(inner) = & $($mutable)? attribute.t {
                 tensor(Role::Attribute, inner, &at, visit)?;
             }
@@ -273,10 +271,10 @@ macro_rules! walk {
                 tensor(Role::Attribute, inner, &at, visit)?;
             }
             if let Some(inner) = & $($mutable)? attribute.sparse_tensor {
-                sparse(inner, &place, visit)?;
+                sparse([Role::Attribute; 2], inner, &place, visit)?;
             }
             for inner in & $($mutable)? attribute.sparse_tensors {
-                sparse(inner, &place, visit)?;
+                sparse([Role::Attribute; 2], inner, &place, visit)?;
             }
             if let Some(inner) = & $($mutable)? attribute.g {
                 graph(inner, &place, visit)?;
@@ -288,18 +286,19 @@ macro_rules! walk {
         }
 
         fn sparse<'m>(
+            [of_values, of_indices]: [Role; 2],
             pair: &'m $($mutable)? SparseTensorProto,
             place: &Place<'_>,
             visit: Visit<'_, 'm>,
         ) -> Result<()> {
             sparse_pair(pair, place, visit)?;
             if let Some(values) = & $($mutable)? pair.values {
-                let at = place.step(Step::Tensor(Role::SparseValues));
-                tensor(Role::SparseValues, values, &at, visit)?;
+                let at = place.step(Step::Tensor("sparse values"));
+                tensor(of_values, values, &at, visit)?;
             }
             if let Some(indices) = & $($mutable)? pair.indices {
-                let at = place.step(Step::Tensor(Role::SparseIndices));
-                tensor(Role::SparseIndices, indices, &at, visit)?;
+                let at = place.step(Step::Tensor("sparse indices"));
+                tensor(of_indices, indices, &at, visit)?;
             }
             Ok(())
         }
