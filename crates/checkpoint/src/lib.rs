@@ -3,6 +3,7 @@
 //! * [`Checkpoint`]: the named tensors of one file, whatever its [`Format`], and the configuration
 //!   that a training checkpoint carries with them.
 //! * [`Tensor`]: element type ([`Dtype`]), shape and little-endian, contiguous bytes.
+//! * [`Safetensors`]: one safetensors file with its metadata, to read or to write.
 //! * [`Limits`]: what reading may cost.
 //! * [`architecture`]: the models whose configurations are understood, and the tensors they hold.
 //!
@@ -43,4 +44,5 @@ mod torch;
 pub use checkpoint::{Checkpoint, Format};
 pub use dtype::Dtype;
 pub use limits::Limits;
+pub use safetensors::Safetensors;
 pub use tensor::Tensor;

@@ -9,23 +9,99 @@ use std::collections::BTreeMap;
 use amphora_error::{Error, Result, quoted};
 use amphora_files::json;
 use bytes::Bytes;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{Dtype, Limits, Tensor};
 
 /// Where the header starts.
 const HEADER_START: usize = 8;
+/// The key of the header that holds no tensor.
+const METADATA: &str = "__metadata__";
+/// The data starts at a multiple of this, for readers that map the file.
+const ALIGNMENT: usize = 8;
+
+/// The content of one safetensors file, names and metadata as they are stored.
+///
+/// ```
+/// use amphora_checkpoint::{Dtype, Limits, Safetensors, Tensor};
+///
+/// let mut file = Safetensors::default();
+/// file.metadata.insert("producer".into(), "a test".into());
+/// file.tensors.insert("x".into(), Tensor::new(Dtype::U8, vec![2], vec![1, 2].into())?);
+/// let bytes = file.to_bytes()?;
+/// let again = Safetensors::from_bytes(&bytes.into(), &Limits::default())?;
+/// assert_eq!(again.metadata["producer"], "a test");
+/// assert_eq!(again.tensors["x"].data(), &[1, 2][..]);
+/// # Ok::<(), amphora_error::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Safetensors {
+    /// The tensors by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// The file's `__metadata__`.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Safetensors {
+    /// Reads a file, as strictly as a checkpoint; the tensors share `file`.
+    pub fn from_bytes(file: &Bytes, limits: &Limits) -> Result<Self> {
+        let (tensors, metadata) = read_with_metadata(file, limits)?;
+        Ok(Self { tensors, metadata })
+    }
+
+    /// The file: tensors in the order of their names, widest element types first, so that each
+    /// starts aligned. The same content always gives the same bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut order: Vec<(&String, &Tensor)> = self.tensors.iter().collect();
+        order.sort_by_key(|(_, tensor)| std::cmp::Reverse(tensor.dtype().size()));
+        let mut header = Map::new();
+        if !self.metadata.is_empty() {
+            let metadata = self.metadata.iter();
+            let metadata = metadata.map(|(key, text)| (key.clone(), Value::from(text.as_str())));
+            header.insert(METADATA.to_owned(), Value::Object(metadata.collect()));
+        }
+        let mut end = 0;
+        for (name, tensor) in &order {
+            let start = end;
+            end += tensor.data().len();
+            header.insert(
+                (*name).clone(),
+                json!({
+                    "dtype": tensor.dtype().name(), "shape": tensor.shape(),
+                    "data_offsets": [start, end],
+                }),
+            );
+        }
+        let mut header = serde_json::to_vec(&header).map_err(|source| {
+            Error::internal("safetensors-header", "the header cannot be written").caused_by(source)
+        })?;
+        header.resize(header.len().next_multiple_of(ALIGNMENT), b' ');
+        let mut file = (header.len() as u64).to_le_bytes().to_vec();
+        file.extend(header);
+        for (_, tensor) in order {
+            file.extend_from_slice(tensor.data());
+        }
+        Ok(file)
+    }
+}
 
 /// Reads all tensors; each shares `file`.
 pub(crate) fn read(file: &Bytes, limits: &Limits) -> Result<BTreeMap<String, Tensor>> {
+    Ok(read_with_metadata(file, limits)?.0)
+}
+
+type Content = (BTreeMap<String, Tensor>, BTreeMap<String, String>);
+
+fn read_with_metadata(file: &Bytes, limits: &Limits) -> Result<Content> {
     let (header, data_start) = header(file, limits)?;
     let Value::Object(header) = header else {
         return Err(not_an_object());
     };
     let mut entries = Vec::with_capacity(header.len());
+    let mut stated = BTreeMap::new();
     for (name, value) in &header {
-        if name == "__metadata__" {
-            check_metadata(value)?;
+        if name == METADATA {
+            stated = metadata(value)?;
         } else {
             let place = || format!("tensor {}", quoted(name));
             entries.push(Entry::parse(name, value, limits).map_err(|error| error.at(place()))?);
@@ -34,7 +110,7 @@ pub(crate) fn read(file: &Bytes, limits: &Limits) -> Result<BTreeMap<String, Ten
     entries.sort_by_key(|entry| (entry.start, entry.end));
     let data = file.slice(data_start..);
     validate(&entries, data.len() as u64)?;
-    entries
+    let tensors = entries
         .into_iter()
         .map(|entry| {
             // `validate` has shown that both ends lie within the data, hence within `usize`.
@@ -44,7 +120,8 @@ pub(crate) fn read(file: &Bytes, limits: &Limits) -> Result<BTreeMap<String, Ten
             let offset = data_start as u64 + entry.start;
             Ok((entry.name.to_owned(), tensor.stored_at(offset)))
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    Ok((tensors, stated))
 }
 
 /// The parsed header and the position of the data.
@@ -101,18 +178,21 @@ fn not_an_object() -> Error {
     .at("safetensors header")
 }
 
-fn check_metadata(value: &Value) -> Result<()> {
-    let strings = value
+fn metadata(value: &Value) -> Result<BTreeMap<String, String>> {
+    value
         .as_object()
-        .is_some_and(|map| map.values().all(Value::is_string));
-    if strings {
-        return Ok(());
-    }
-    Err(Error::malformed(
-        "safetensors-metadata",
-        "`__metadata__` is not a mapping from text to text",
-    )
-    .at("safetensors header"))
+        .and_then(|map| {
+            let texts = map.iter();
+            let texts = texts.map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+            texts.collect()
+        })
+        .ok_or_else(|| {
+            Error::malformed(
+                "safetensors-metadata",
+                "`__metadata__` is not a mapping from text to text",
+            )
+            .at("safetensors header")
+        })
 }
 
 /// One tensor of the header; its range counts from the start of the data.
