@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use amphora_error::{Error, Result};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::{OpenedFile, RelativePath};
@@ -78,6 +78,47 @@ impl Directory {
         })
     }
 
+    /// The names in this directory and what they are, sorted, without `.` and `..`.
+    ///
+    /// Links are listed as what they are, never followed. A name that is not UTF-8 is shown with
+    /// replacement characters and as [`EntryKind::Other`]: no [`RelativePath`] can name it.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        let failed = |errno: Errno| Error::from_io("listing", &self.path, errno.into());
+        let mut entries = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.descriptor).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let bytes = entry.file_name().to_bytes();
+            if bytes == b"." || bytes == b".." {
+                continue;
+            }
+            let kind = match std::str::from_utf8(bytes) {
+                Ok(_) => self.kind(&entry).map_err(failed)?,
+                Err(_) => EntryKind::Other,
+            };
+            entries.push(Entry {
+                name: String::from_utf8_lossy(bytes).into_owned(),
+                kind,
+            });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn kind(&self, entry: &rustix::fs::DirEntry) -> Result<EntryKind, Errno> {
+        let mut kind = entry.file_type();
+        if kind == FileType::Unknown {
+            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+            let status = rustix::fs::statat(&self.descriptor, entry.file_name(), flags)?;
+            kind = FileType::from_raw_mode(status.st_mode);
+        }
+        Ok(match kind {
+            FileType::RegularFile => EntryKind::File,
+            FileType::Directory => EntryKind::Directory,
+            FileType::Symlink => EntryKind::Link,
+            _ => EntryKind::Other,
+        })
+    }
+
     fn resolve(&self, path: &RelativePath, flags: OFlags) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
         #[cfg(target_os = "linux")]
@@ -112,6 +153,28 @@ impl Directory {
         }
         current.ok_or(Errno::NOENT)
     }
+}
+
+/// One name in a [`Directory`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name.
+    pub name: String,
+    /// What has this name.
+    pub kind: EntryKind,
+}
+
+/// What a name in a directory stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Link,
+    /// A FIFO, socket or device, or a name that is not UTF-8.
+    Other,
 }
 
 fn refusal(errno: Errno, path: &Path) -> Error {
@@ -186,6 +249,27 @@ mod tests {
     }
 
     #[test]
+    fn entries_name_what_is_there_without_following() {
+        let scratch = tempfile::tempdir().unwrap();
+        crate::durable::write_file(&scratch.path().join("file"), b"x").unwrap();
+        fs_err::create_dir(scratch.path().join("directory")).unwrap();
+        symlink("/", scratch.path().join("link")).unwrap();
+        let directory = Directory::open(scratch.path()).unwrap();
+        for _ in 0..2 {
+            let entries = directory.entries().unwrap();
+            let found: Vec<_> = entries.iter().map(|e| (e.name.as_str(), e.kind)).collect();
+            assert_eq!(
+                found,
+                [
+                    ("directory", EntryKind::Directory),
+                    ("file", EntryKind::File),
+                    ("link", EntryKind::Link)
+                ]
+            );
+        }
+    }
+
+    #[test]
     fn every_file_that_is_not_plain_is_refused_by_its_rule() {
         let scratch = tempfile::tempdir().unwrap();
         let root = scratch.path();
@@ -197,7 +281,7 @@ mod tests {
         rustix::fs::mknodat(
             rustix::fs::CWD,
             root.join("model/fifo"),
-            rustix::fs::FileType::Fifo,
+            FileType::Fifo,
             Mode::RUSR,
             0,
         )

@@ -88,11 +88,7 @@ fn write_and_rename(
     write(&mut temporary)
         .and_then(|()| temporary.as_file().sync_all())
         .map_err(|source| Error::from_io("writing", path, source))?;
-    use std::os::unix::fs::PermissionsExt as _;
-    temporary
-        .as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o644))
-        .map_err(|source| Error::from_io("writing", path, source))?;
+    set_mode(temporary.path(), 0o644)?;
     temporary
         .persist(path)
         .map(drop)
@@ -162,11 +158,24 @@ impl StagingDirectory {
         let parent = parent_of(&target);
         fs_err::create_dir_all(parent)
             .map_err(|source| Error::from_io("creating the directory", parent, source))?;
-        fs_err::OpenOptions::new()
+        let file = fs_err::OpenOptions::new()
             .write(true)
             .create_new(true)
             .open(&target)
-            .map_err(|source| Error::from_io("creating", &target, source))
+            .map_err(|source| Error::from_io("creating", &target, source))?;
+        set_mode(&target, 0o644)?;
+        Ok(file)
+    }
+
+    /// Replaces a file that was staged before.
+    pub fn replace(&self, path: &RelativePath, bytes: &[u8]) -> Result<()> {
+        let target = path.beneath(&self.path);
+        match fs_err::remove_file(&target) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::from_io("replacing", &target, source))
+            }
+            _ => self.write(path, bytes),
+        }
     }
 
     /// Writes a new file.
@@ -176,8 +185,8 @@ impl StagingDirectory {
             .map_err(|source| Error::from_io("writing", file.path(), source))
     }
 
-    /// Makes everything staged durable and renames it to `name` inside the parent, without ever
-    /// replacing what is there.
+    /// Makes everything staged durable and readable by all, and renames it to `name` inside the
+    /// parent, without ever replacing what is there.
     pub fn publish(mut self, name: &str) -> Result<Published> {
         sync_tree(&self.path)?;
         let target = self.parent.join(name);
@@ -220,7 +229,7 @@ pub fn rename_without_replacing(from: &Path, to: &Path) -> Result<(), Errno> {
     }
 }
 
-/// Fsyncs every file and directory of a tree, children before parents.
+/// Fsyncs every file and directory of a staged tree, children before parents.
 fn sync_tree(path: &Path) -> Result<()> {
     let entries =
         fs_err::read_dir(path).map_err(|source| Error::from_io("listing", path, source))?;
@@ -239,7 +248,15 @@ fn sync_tree(path: &Path) -> Result<()> {
                 })?;
         }
     }
+    set_mode(path, 0o755)?;
     sync_directory(path)
+}
+
+/// Sets the permissions of what was just created, whatever the umask of the process.
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode))
+        .map_err(|source| Error::from_io("setting the permissions", path, source))
 }
 
 /// Removes a directory tree; missing is fine. Symbolic links are removed, never followed.

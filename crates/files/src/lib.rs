@@ -28,7 +28,7 @@ pub mod json;
 mod opened;
 mod relative;
 
-pub use beneath::Directory;
+pub use beneath::{Directory, Entry, EntryKind};
 pub use digest::{Digest, Hasher, sha256};
-pub use opened::OpenedFile;
+pub use opened::{OpenedFile, Section};
 pub use relative::RelativePath;

@@ -143,12 +143,7 @@ impl OpenedFile {
         let wanted = usize::try_from(length)
             .ok()
             .filter(|_| inside)
-            .ok_or_else(|| {
-                Error::malformed("range-outside-file", "the range lies outside the file")
-                    .expected(format!("a range within {} bytes", self.len))
-                    .found(format!("offset {offset}, length {length}"))
-                    .in_file(self.path())
-            })?;
+            .ok_or_else(|| self.outside(offset, length))?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(wanted).map_err(|_| {
             Error::limit("memory", format!("{length} bytes do not fit into memory"))
@@ -195,6 +190,27 @@ impl OpenedFile {
         Ok(hasher.finish())
     }
 
+    /// `length` bytes from `offset` on, to be read piece by piece; a range outside the file is
+    /// refused at once. Several sections of one file can be read at the same time.
+    pub fn section(&self, offset: u64, length: u64) -> Result<Section<'_>> {
+        let end = offset
+            .checked_add(length)
+            .filter(|end| *end <= self.len)
+            .ok_or_else(|| self.outside(offset, length))?;
+        Ok(Section {
+            file: self,
+            position: offset,
+            end,
+        })
+    }
+
+    fn outside(&self, offset: u64, length: u64) -> Error {
+        Error::malformed("range-outside-file", "the range lies outside the file")
+            .expected(format!("a range within {} bytes", self.len))
+            .found(format!("offset {offset}, length {length}"))
+            .in_file(self.path())
+    }
+
     fn rewound(&self) -> Result<&File> {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(0))
@@ -212,6 +228,40 @@ impl OpenedFile {
 
     fn changed(&self) -> Error {
         Error::io("file-changed", "the file shrank while it was read").in_file(self.path())
+    }
+}
+
+/// A part of an [`OpenedFile`], read by position: it moves no shared cursor.
+#[derive(Debug)]
+pub struct Section<'a> {
+    file: &'a OpenedFile,
+    position: u64,
+    end: u64,
+}
+
+impl Section<'_> {
+    /// How many bytes are left.
+    pub fn left(&self) -> u64 {
+        self.end - self.position
+    }
+}
+
+impl Read for Section<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let wanted = usize::try_from(self.left()).unwrap_or(usize::MAX);
+        let wanted = wanted.min(buffer.len());
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let read = rustix::io::pread(&self.file.file, &mut buffer[..wanted], self.position)?;
+        if read == 0 {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::UnexpectedEof,
+                "the file shrank while it was read",
+            ));
+        }
+        self.position += read as u64;
+        Ok(read)
     }
 }
 
@@ -237,6 +287,38 @@ mod tests {
         assert_eq!(
             opened.contents(u64::MAX).unwrap_err().rule(),
             "file-changed"
+        );
+    }
+
+    #[test]
+    fn sections_are_read_independently_and_end_where_they_should() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("eight");
+        crate::durable::write_file(&path, b"01234567").unwrap();
+        let opened = OpenedFile::open(&path).unwrap();
+        let mut first = opened.section(1, 3).unwrap();
+        let mut second = opened.section(4, 4).unwrap();
+        let (mut a, mut b) = (String::new(), String::new());
+        second.read_to_string(&mut b).unwrap();
+        first.read_to_string(&mut a).unwrap();
+        assert_eq!((a.as_str(), b.as_str(), first.left()), ("123", "4567", 0));
+        assert_eq!(
+            opened.section(5, 4).unwrap_err().rule(),
+            "range-outside-file"
+        );
+        fs_err::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(2)
+            .unwrap();
+        let mut rest = Vec::new();
+        assert!(
+            opened
+                .section(0, 8)
+                .unwrap()
+                .read_to_end(&mut rest)
+                .is_err()
         );
     }
 
