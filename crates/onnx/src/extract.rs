@@ -92,13 +92,13 @@ fn opsets(proto: &ModelProto) -> Result<(u64, BTreeMap<String, u64>)> {
             let message = format!("the operator set {} has a negative version", quoted(domain));
             Error::malformed("opset-version", message).found(import.version().to_string())
         })?;
-        let twice = match domain {
-            "" | "ai.onnx" => default.replace(version).is_some(),
-            _ => others.insert(domain.to_owned(), version).is_some(),
+        let before = match domain {
+            "" | "ai.onnx" => default.replace(version),
+            _ => others.insert(domain.to_owned(), version),
         };
-        if twice {
-            let message = format!("the operator set {} is imported twice", quoted(domain));
-            return Err(Error::malformed("opset-twice", message));
+        if before.is_some_and(|before| before != version) {
+            let message = format!("the operator set {} has two versions", quoted(domain));
+            return Err(Error::malformed("opset-conflict", message));
         }
     }
     match default {

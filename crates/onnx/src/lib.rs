@@ -1,4 +1,73 @@
 //! Reading, checking, building and writing ONNX models.
+//!
+//! * [`Model`]: a model in memory that nobody else can change, within [`Limits`], its external data
+//!   resolved. [`Model::open`] reads a file.
+//! * [`Contract`]: what goes in and what comes out, from [`Model::contract`]: [`TensorSpec`] with
+//!   [`Dtype`] and [`Dim`].
+//! * [`proto`]: the messages of `onnx.proto3`; [`visit`] finds every node and tensor in them.
+//! * [`external`]: tensors whose payload is in another file. [`tensor`]: sizes of payloads.
+//! * [`operators`]: the published operator schemas as data.
+//! * [`write`](mod@write): models as bytes, weights inside or in a data file.
+//!
+//! ```
+//! use amphora_onnx::proto::*;
+//! use amphora_onnx::{Dim, Limits, Model, write};
+//!
+//! let value = |name: &str| {
+//!     let dim = |value| DimensionProto { value: Some(value), denotation: None };
+//!     let dims = [DimensionValue::Param("batch".into()), DimensionValue::Value(2)];
+//!     let shape = TensorShapeProto { dim: dims.map(dim).to_vec() };
+//!     let tensor = TensorTypeProto { elem_type: Some(1), shape: Some(shape) };
+//!     let value = Some(TypeValue::Tensor(tensor));
+//!     let r#type = Some(TypeProto { value, denotation: None });
+//!     ValueInfoProto { name: Some(name.into()), r#type, ..Default::default() }
+//! };
+//! let relu = NodeProto {
+//!     op_type: Some("Relu".into()),
+//!     input: vec!["x".into()],
+//!     output: vec!["y".into()],
+//!     ..Default::default()
+//! };
+//! let proto = ModelProto {
+//!     ir_version: Some(8),
+//!     opset_import: vec![OperatorSetIdProto { domain: None, version: Some(14) }],
+//!     graph: Some(GraphProto {
+//!         node: vec![relu],
+//!         input: vec![value("x")],
+//!         output: vec![value("y")],
+//!         ..Default::default()
+//!     }),
+//!     ..Default::default()
+//! };
+//!
+//! let file = write::to_bytes(&proto);
+//! let model = Model::from_bytes(file.into(), None, &Limits::default())?;
+//! let contract = model.contract()?;
+//! assert_eq!(contract.inputs[0].name, "x");
+//! assert_eq!(contract.inputs[0].shape, Some(vec![Dim::Symbol("batch".into()), Dim::Fixed(2)]));
+//! assert_eq!(contract.operators["Relu"], 1);
+//! # Ok::<(), amphora_error::Error>(())
+//! ```
+//!
+//! # Design
+//!
+//! A model file is a program that somebody else wrote, and engines believe it: they follow its links,
+//! abort on its nesting and allocate what its shapes ask for. So nothing reaches an engine, or even
+//! the decoder, unchecked:
+//!
+//! 1. The bytes are read once, into memory that no other process can change or truncate.
+//! 2. A walk over the wire format ([`prescan`](fn@prescan)) counts messages, nesting, nodes and the
+//!    memory that decoding will take, before any of it is spent. It knows the schema, and refuses what
+//!    two readers could understand in two ways: a singular field that occurs twice, a wrong wire type.
+//! 3. Decoding borrows payloads from those bytes. Weights dominate, and they are never copied, never
+//!    cast: most payloads are not aligned for their dtype.
+//! 4. One visitor finds every tensor, in whatever attribute, branch or function it hides, and each
+//!    must have one payload of exactly the size that dtype and shape declare.
+//! 5. External data is opened beneath the model's directory, without links, each file once; sizes are
+//!    compared before content is read, and what was checked is what is handed on.
+//!
+//! The decoder recurses, and so does the visitor; both are bounded, by the nesting limit of the
+//! pre-scan. Everything that walks along edges of the graph iterates instead.
 #![forbid(unsafe_code)]
 
 mod check;

@@ -3,7 +3,7 @@
 /// How large, deep and numerous the parts of a model may be.
 ///
 /// Every limit is checked before memory is spent on what it bounds. The defaults are far above what
-/// published models use and keep the cost of a refused file below a second and 200 MB.
+/// published models use, and keep the cost of any file below 100 MB to a second and half a gigabyte.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of the model file. Protocol buffers end at 2 GiB - 1; larger models keep their weights
@@ -11,7 +11,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Bytes of all external data files together, and of all tensors in them.
     pub external_bytes: u64,
-    /// Messages in the model file: nodes, attributes, tensors, types, dimensions, ...
+    /// Messages in the model file: nodes, attributes, tensors, types, dimensions, and every field
+    /// that is unknown.
     pub messages: u64,
     /// Messages inside one another, the model itself included. The decoder's own bound is 100, so
     /// that a higher value changes nothing.

@@ -12,7 +12,7 @@ use crate::schema::{self, Field, Message, Occurs, Value};
 /// What a model file contains, counted on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Census {
-    /// All messages, the model itself included.
+    /// All messages, the model itself included, and all fields that `onnx.proto3` does not define.
     pub messages: u64,
     /// `NodeProto` messages, wherever they are.
     pub nodes: u64,
@@ -78,21 +78,26 @@ struct Scan<'a> {
 impl Scan<'_> {
     fn enter(&mut self, message: &'static Message, end: usize) -> Result<()> {
         let limits = self.limits;
-        self.census.messages += 1;
-        if self.census.messages > limits.messages {
-            return Err(exceeded("messages", "messages", limits.messages));
-        }
+        self.count()?;
         match message.name {
             "NodeProto" => self.census.nodes += 1,
             "TensorProto" => self.census.tensors += 1,
             _ => {}
         }
         if self.census.nodes > limits.nodes {
-            return Err(exceeded("nodes", "nodes", limits.nodes));
+            return Err(exceeded(
+                "nodes",
+                "the model has too many nodes",
+                limits.nodes,
+            ));
         }
         if self.stack.len() >= limits.nesting {
             let limit = limits.nesting as u64;
-            return Err(exceeded("nesting", "levels of nested messages", limit));
+            return Err(exceeded(
+                "nesting",
+                "too many messages lie inside one another",
+                limit,
+            ));
         }
         self.spend(message.heap as u64)?;
         self.stack.push(Frame {
@@ -105,15 +110,31 @@ impl Scan<'_> {
         Ok(())
     }
 
+    /// Counts one message or unknown field.
+    fn count(&mut self) -> Result<()> {
+        self.census.messages += 1;
+        if self.census.messages > self.limits.messages {
+            let limit = self.limits.messages;
+            return Err(exceeded(
+                "messages",
+                "the model has too many messages",
+                limit,
+            ));
+        }
+        Ok(())
+    }
+
     /// Accounts for memory that decoding will take.
     fn spend(&mut self, bytes: u64) -> Result<()> {
         self.census.decoded_bytes = self.census.decoded_bytes.saturating_add(bytes);
         let allowed = (self.bytes.len() as u64).saturating_add(self.limits.decoded_bytes);
         if self.census.decoded_bytes > allowed {
-            return Err(
-                exceeded("decoded-bytes", "bytes of memory to decode it", allowed)
-                    .hint("the file unfolds into far more memory than its size: do not trust it"),
-            );
+            return Err(exceeded(
+                "decoded-bytes",
+                "decoding the model would take too many bytes of memory",
+                allowed,
+            )
+            .hint("the file unfolds into far more memory than its size: do not trust it"));
         }
         Ok(())
     }
@@ -131,6 +152,7 @@ impl Scan<'_> {
         };
         let message = frame.message;
         let Some(field) = message.fields.iter().find(|field| field.number == number) else {
+            self.count()?;
             return self.skip(wire, start);
         };
         let bit = match field.occurs {
@@ -236,8 +258,10 @@ impl Scan<'_> {
         if let Some(frame) = self.stack.last_mut() {
             frame.rank = frame.rank.saturating_add(count);
             if frame.rank > limit {
-                return Err(exceeded("rank", "dimensions of one tensor", limit as u64)
-                    .at(format!("byte {}", self.at)));
+                return Err(
+                    exceeded("rank", "a shape has too many dimensions", limit as u64)
+                        .at(format!("byte {}", self.at)),
+                );
             }
         }
         Ok(())
@@ -325,7 +349,6 @@ impl Scan<'_> {
     }
 }
 
-fn exceeded(rule: &'static str, what: &str, limit: u64) -> Error {
-    Error::limit(rule, format!("the model has too many {what}"))
-        .expected(format!("at most {limit}"))
+fn exceeded(rule: &'static str, message: &str, limit: u64) -> Error {
+    Error::limit(rule, message).expected(format!("at most {limit}"))
 }

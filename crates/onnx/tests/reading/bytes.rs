@@ -102,6 +102,12 @@ fn damaged_encodings_are_refused_by_rule() {
             "messages",
         ),
         (
+            "six million unknown fields",
+            followed_by(&field(100, &[]).repeat(6_000_000)),
+            Limit,
+            "messages",
+        ),
+        (
             "a million and one nodes",
             graph(&field(1, &[]).repeat(1_000_001)),
             Limit,

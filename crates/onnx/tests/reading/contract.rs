@@ -123,10 +123,10 @@ fn inputs_and_outputs_without_a_usable_type_are_refused() {
             "",
         ),
         (
-            "set twice",
+            "two versions",
             |m| m.opset_import[1].domain = Some("ai.onnx".into()),
             Malformed,
-            "opset-twice",
+            "opset-conflict",
             "",
         ),
         (
