@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use amphora_error::ErrorKind;
+use amphora_files::{Directory, RelativePath};
 use amphora_onnx::{Dim, Limits, Model, prescan, visit, write};
 use bytes::Bytes;
 use serde_json::Value;
@@ -179,6 +180,39 @@ fn all_forms_of_external_data_hold_the_same_weights() {
     });
 }
 
+#[test]
+fn every_model_that_the_python_package_ships_is_read() {
+    let Some(peer) = amphora_testing::peer("onnx", None) else {
+        return;
+    };
+    let program = "import glob, os, onnx
+root = os.path.dirname(onnx.__file__)
+print('\\n'.join(glob.glob(root + '/**/*.onnx', recursive=True)))";
+    let answer = peer.run(program, &[]);
+    let paths: Vec<_> = answer.lines().map(Path::new).collect();
+    assert!(paths.len() > 100, "{} models", paths.len());
+    amphora_testing::each(&paths, |path| {
+        let model = Model::open(path, &Limits::default()).map_err(|error| format!("{error:?}"))?;
+        let census = prescan(model.bytes().unwrap(), model.limits()).unwrap();
+        let mut tensors = 0;
+        visit::tensors(model.proto(), &mut |_, _, tensor| {
+            tensors += 1;
+            match model.tensor_bytes(tensor) {
+                Err(error) if error.rule() != "string-payload" => Err(error),
+                _ => Ok(()),
+            }
+        })
+        .map_err(|error| format!("{error:?}"))?;
+        if tensors != census.tensors {
+            return Err(format!("{tensors} tensors visited of {}", census.tensors));
+        }
+        match model.contract() {
+            Err(error) if error.rule() != "value-kind" => Err(format!("{error:?}")),
+            _ => Ok(()),
+        }
+    });
+}
+
 const PEER_WEIGHTS: &str = r#"
 import sys, onnx
 from onnx import numpy_helper
@@ -247,4 +281,33 @@ fn symbols_and_sizes_of_the_planner_are_read() {
         matches!(&shape[..], [Dim::Symbol(_), Dim::Fixed(_)]),
         "{shape:?}"
     );
+}
+
+#[test]
+fn a_model_beneath_a_directory_finds_its_data_beside_it() {
+    let Some(folder) = amphora_testing::fixture("external_data") else {
+        return;
+    };
+    let directory = Directory::open(&folder).unwrap();
+    let path = RelativePath::parse("subfolder_aligned/model.onnx").unwrap();
+    let model = Model::open_in(&directory, &path, &Limits::default()).unwrap();
+    let locations: Vec<_> = model.external_files().keys().collect();
+    assert_eq!(locations, ["weights/all.bin"]);
+}
+
+#[test]
+fn payloads_are_borrowed_from_the_bytes_of_the_file() {
+    let Some(folder) = amphora_testing::fixture("planner_mlp") else {
+        return;
+    };
+    let model = open(&folder.join("model.onnx"));
+    let file = model.bytes().unwrap().as_ptr_range();
+    for tensor in &model.proto().graph.as_ref().unwrap().initializer {
+        let payload = model.tensor_bytes(tensor).unwrap();
+        assert!(
+            file.contains(&payload.as_ptr()),
+            "{} was copied",
+            tensor.name()
+        );
+    }
 }
