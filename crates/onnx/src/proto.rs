@@ -2,7 +2,8 @@
 //!
 //! Payloads of tensors are [`Bytes`]: decoding borrows them from the buffer the file was read into.
 //! Scalars are optional, so that writing a decoded model back changes nothing but the order of
-//! fields. Parts that only distributed execution uses are carried as opaque bytes.
+//! fields. Dimensions and attribute lists are written unpacked, as the other half of the specification
+//! (`onnx.proto`, the proto2 form) has it: some readers accept nothing else. Parts that only distributed execution uses are carried as opaque bytes.
 
 #![allow(
     missing_docs,
@@ -101,9 +102,9 @@ pub struct AttributeProto {
     pub t: Option<Box<TensorProto>>,
     #[prost(message, optional, boxed, tag = "6")]
     pub g: Option<Box<GraphProto>>,
-    #[prost(float, repeated, tag = "7")]
+    #[prost(float, repeated, packed = "false", tag = "7")]
     pub floats: Vec<f32>,
-    #[prost(int64, repeated, tag = "8")]
+    #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
     #[prost(bytes = "bytes", repeated, tag = "9")]
     pub strings: Vec<Bytes>,
@@ -149,7 +150,7 @@ pub enum AttributeType {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TensorProto {
-    #[prost(int64, repeated, tag = "1")]
+    #[prost(int64, repeated, packed = "false", tag = "1")]
     pub dims: Vec<i64>,
     #[prost(int32, optional, tag = "2")]
     pub data_type: Option<i32>,
@@ -202,7 +203,7 @@ pub struct SparseTensorProto {
     pub values: Option<TensorProto>,
     #[prost(message, optional, tag = "2")]
     pub indices: Option<TensorProto>,
-    #[prost(int64, repeated, tag = "3")]
+    #[prost(int64, repeated, packed = "false", tag = "3")]
     pub dims: Vec<i64>,
 }
 
