@@ -8,6 +8,7 @@
 //! * [`external`]: tensors whose payload is in another file. [`tensor`]: sizes of payloads.
 //! * [`operators`]: the published operator schemas as data.
 //! * [`write`](mod@write): models as bytes, weights inside or in a data file.
+//! * [`build`]: new graphs, node by node.
 //!
 //! ```
 //! use amphora_onnx::proto::*;
@@ -70,6 +71,7 @@
 //! pre-scan. Everything that walks along edges of the graph iterates instead.
 #![forbid(unsafe_code)]
 
+pub mod build;
 mod check;
 mod contract;
 mod dtype;
