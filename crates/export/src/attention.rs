@@ -1,0 +1,55 @@
+//! What the two token models share: multi-head attention and the masked mean.
+
+use amphora_onnx::Dtype;
+use amphora_onnx::build::{GraphBuilder, Reduction, Value};
+
+/// Queries, keys and values side by side, `[batch, sequence, 3 * d_model]`, as
+/// `[3, batch, n_heads, sequence, d_head]`.
+pub(crate) fn heads_first(
+    graph: &mut GraphBuilder,
+    qkv: &Value,
+    n_heads: u64,
+    d_head: u64,
+) -> Value {
+    let split = graph.reshape(qkv, &[0, 0, 3, n_heads as i64, d_head as i64]);
+    graph.transpose(&split, &[2, 0, 3, 1, 4])
+}
+
+/// Scaled dot-product attention (Vaswani et al. 2017): queries, keys and values are
+/// `[1, batch, n_heads, sequence, d_head]`, `bias` is added to the scores and broadcasts to
+/// `[batch, n_heads, sequence, sequence]`; the result is `[batch, sequence, d_model]`.
+pub(crate) fn attention(
+    graph: &mut GraphBuilder,
+    [queries, keys, values]: [&Value; 3],
+    bias: &Value,
+    d_head: u64,
+    d_model: u64,
+) -> Value {
+    let keys = graph.transpose(keys, &[0, 1, 2, 4, 3]);
+    let products = graph.binary("MatMul", queries, &keys);
+    let root = graph.scalar((d_head as f64).sqrt() as f32);
+    let scores = graph.binary("Div", &products, &root);
+    let biased = graph.binary("Add", &scores, bias);
+    let weights = graph.softmax(&biased);
+    let context = graph.binary("MatMul", &weights, values);
+    let context = graph.squeeze(&context, &[0]);
+    let context = graph.transpose(&context, &[0, 2, 1, 3]);
+    graph.reshape(&context, &[0, 0, d_model as i64])
+}
+
+/// The mean of `x` over the sequence, counting only what `mask` (`[batch, sequence]`, float32)
+/// keeps; the mean of nothing is zero.
+pub(crate) fn masked_mean(graph: &mut GraphBuilder, x: &Value, mask: &Value) -> Value {
+    let mask = graph.unsqueeze(mask, &[2]);
+    let kept = graph.binary("Mul", x, &mask);
+    let sum = graph.reduce(Reduction::Sum, &kept, &[1], false);
+    let count = graph.reduce(Reduction::Sum, &mask, &[1], false);
+    let one = graph.scalar(1.0);
+    let count = graph.binary("Max", &count, &one);
+    graph.binary("Div", &sum, &count)
+}
+
+/// The integer mask as float32.
+pub(crate) fn real_mask(graph: &mut GraphBuilder, mask: &Value) -> Value {
+    graph.cast(mask, Dtype::Float32)
+}

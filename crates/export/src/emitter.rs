@@ -1,0 +1,196 @@
+//! The graph under construction, together with the weights it draws on.
+
+use std::collections::BTreeMap;
+
+use amphora_checkpoint::architecture::{Architecture, Head, Weights};
+use amphora_checkpoint::{Checkpoint, Dtype as Stored, Format, Tensor};
+use amphora_error::{Error, Result};
+use amphora_files::RelativePath;
+use amphora_onnx::Dtype;
+use amphora_onnx::build::{ExternalRange, GraphBuilder, Value};
+use bytes::Bytes;
+
+pub(crate) struct Emitter<'a> {
+    pub(crate) graph: GraphBuilder,
+    weights: Weights<'a>,
+    link: Option<&'a RelativePath>,
+    /// Parameters that are in the graph already: tied weights are stored once.
+    placed: BTreeMap<String, Value>,
+}
+
+impl<'a> Emitter<'a> {
+    pub(crate) fn new(
+        architecture: &Architecture,
+        checkpoint: &'a Checkpoint,
+        opset: u64,
+        link: Option<&'a RelativePath>,
+    ) -> Result<Self> {
+        let weights = architecture.bind(checkpoint)?;
+        if link.is_some() {
+            refuse_unlinkable(checkpoint)?;
+        }
+        Ok(Self {
+            graph: GraphBuilder::new(architecture.model_type(), opset)?,
+            weights,
+            link,
+            placed: BTreeMap::new(),
+        })
+    }
+
+    /// A parameter as it is stored.
+    pub(crate) fn weight(&mut self, name: &str) -> Result<Value> {
+        if let Some(value) = self.placed.get(name) {
+            return Ok(value.clone());
+        }
+        let tensor = self.weights.required(name)?;
+        let value = match (self.link, tensor.file_offset()) {
+            (Some(location), Some(offset)) => {
+                let range = ExternalRange {
+                    location: location.as_str(),
+                    offset,
+                    length: tensor.data().len() as u64,
+                };
+                self.graph
+                    .linked_initializer(name, Dtype::Float32, tensor.shape(), range)
+            }
+            _ => {
+                let data = float32(name, tensor)?;
+                self.graph
+                    .initializer(name, Dtype::Float32, tensor.shape(), data)
+            }
+        };
+        self.placed.insert(name.to_owned(), value.clone());
+        Ok(value)
+    }
+
+    /// A buffer that the checkpoint may hold, else the one computed from the configuration.
+    pub(crate) fn buffer(
+        &mut self,
+        name: &str,
+        shape: &[u64],
+        compute: impl FnOnce() -> Vec<f64>,
+    ) -> Result<Value> {
+        if self.weights.get(name).is_some() {
+            return self.weight(name);
+        }
+        let computed = compute().into_iter().map(|value| value as f32);
+        let data: Vec<u8> = computed.flat_map(f32::to_le_bytes).collect();
+        Ok(self
+            .graph
+            .initializer(name, Dtype::Float32, shape, data.into()))
+    }
+
+    /// A matrix transposed: stored that way, or by a node where weights are linked.
+    fn transposed(&mut self, name: &str) -> Result<Value> {
+        let key = format!("{name}.T");
+        if let Some(value) = self.placed.get(&key) {
+            return Ok(value.clone());
+        }
+        let value = if self.link.is_some() {
+            let stored = self.weight(name)?;
+            self.graph.transpose(&stored, &[1, 0])
+        } else {
+            let tensor = self.weights.required(name)?;
+            let &[rows, columns] = tensor.shape() else {
+                return Err(Error::internal(
+                    "matrix-rank",
+                    format!("{name} is not a matrix"),
+                ));
+            };
+            let data = transpose(&float32(name, tensor)?, columns as usize);
+            self.graph
+                .initializer(&key, Dtype::Float32, &[columns, rows], data)
+        };
+        self.placed.insert(key, value.clone());
+        Ok(value)
+    }
+
+    /// An `nn.Linear` over a matrix of one row per example.
+    pub(crate) fn linear(&mut self, x: &Value, module: &str) -> Result<Value> {
+        let weight = self.weight(&format!("{module}.weight"))?;
+        let bias = self.weight(&format!("{module}.bias"))?;
+        Ok(self.graph.linear(x, &weight, &bias))
+    }
+
+    /// A product with the transpose of a weight matrix, over the last axis of a sequence.
+    pub(crate) fn project(&mut self, x: &Value, weight: &str) -> Result<Value> {
+        let weight = self.transposed(weight)?;
+        Ok(self.graph.binary("MatMul", x, &weight))
+    }
+
+    /// [`Self::project`] plus a bias.
+    pub(crate) fn affine(&mut self, x: &Value, weight: &str, bias: &str) -> Result<Value> {
+        let product = self.project(x, weight)?;
+        let bias = self.weight(bias)?;
+        Ok(self.graph.binary("Add", &product, &bias))
+    }
+
+    /// An `nn.LayerNorm` over the last axis.
+    pub(crate) fn layer_norm(&mut self, x: &Value, module: &str, epsilon: f64) -> Result<Value> {
+        let weight = self.weight(&format!("{module}.weight"))?;
+        let bias = self.weight(&format!("{module}.bias"))?;
+        Ok(self.graph.layer_norm(x, &weight, &bias, epsilon as f32))
+    }
+
+    /// An RMS normalization over the last axis.
+    pub(crate) fn rms_norm(&mut self, x: &Value, module: &str, epsilon: f64) -> Result<Value> {
+        let weight = self.weight(&format!("{module}.weight"))?;
+        Ok(self.graph.rms_norm(x, &weight, epsilon as f32))
+    }
+
+    /// The linear heads over the same features, one result each.
+    pub(crate) fn heads(&mut self, features: &Value, heads: &[Head]) -> Result<Vec<Value>> {
+        heads
+            .iter()
+            .map(|head| self.linear(features, &format!("{}_head", head.name)))
+            .collect()
+    }
+}
+
+/// Linking uses bytes where they lie, so they must lie in a safetensors file, as float32.
+fn refuse_unlinkable(checkpoint: &Checkpoint) -> Result<()> {
+    let hint = "export without linking; the weights are then copied into the model";
+    if checkpoint.format() != Format::Safetensors {
+        return Err(Error::unsupported(
+            "link-format",
+            "only weights in a safetensors file can be linked",
+        )
+        .found(format!("a {} file", checkpoint.format()))
+        .hint(hint));
+    }
+    let faults: Vec<String> = checkpoint
+        .tensors()
+        .iter()
+        .filter(|(_, tensor)| tensor.dtype().is_float() && tensor.dtype() != Stored::F32)
+        .map(|(name, tensor)| format!("{name}: expected F32, found {}", tensor.dtype()))
+        .collect();
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(
+            Error::unsupported("link-dtype", "only float32 weights can be linked")
+                .faults(faults)
+                .hint(hint),
+        ),
+    }
+}
+
+fn float32(name: &str, tensor: &Tensor) -> Result<Bytes> {
+    if tensor.dtype() == Stored::F32 {
+        return Ok(tensor.data().clone());
+    }
+    let values = tensor.to_f32().map_err(|error| error.at(name))?;
+    let data: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+    Ok(data.into())
+}
+
+/// The transpose of a row-major matrix of 4-byte elements.
+fn transpose(data: &[u8], columns: usize) -> Bytes {
+    let (elements, _) = data.as_chunks::<4>();
+    let mut transposed = Vec::with_capacity(data.len());
+    for column in 0..columns {
+        for element in elements.iter().skip(column).step_by(columns) {
+            transposed.extend_from_slice(element);
+        }
+    }
+    transposed.into()
+}

@@ -1,0 +1,126 @@
+//! The embedded engine.
+
+use amphora_export::ExportOptions;
+use amphora_testing::{each, fixture};
+use rten::{Value, ValueOrView};
+use rten_tensor::Tensor;
+use rten_tensor::prelude::*;
+use safetensors::SafeTensors;
+
+use crate::support::{CASES, Case};
+
+/// One recorded tensor, as numbers.
+struct Recorded {
+    shape: Vec<usize>,
+    values: Vec<f64>,
+}
+
+impl Recorded {
+    fn read(file: &SafeTensors<'_>, name: &str) -> Option<Self> {
+        let view = file.tensor(name).ok()?;
+        let bytes = view.data();
+        let values = match view.dtype() {
+            safetensors::Dtype::F32 => numbers(bytes, |b| f64::from(f32::from_le_bytes(b))),
+            safetensors::Dtype::I32 => numbers(bytes, |b| f64::from(i32::from_le_bytes(b))),
+            safetensors::Dtype::I64 => numbers(bytes, |b| i64::from_le_bytes(b) as f64),
+            safetensors::Dtype::U8 => numbers(bytes, |[byte]| f64::from(byte)),
+            other => panic!("{name} is {other:?}"),
+        };
+        Some(Self {
+            shape: view.shape().to_vec(),
+            values,
+        })
+    }
+
+    /// Rows from `start` to `end`, of each the first `width` values.
+    fn cut(&self, start: usize, end: usize, width: usize) -> Tensor<i32> {
+        let row = self.shape[1];
+        let values: Vec<i32> = (start..end)
+            .flat_map(|index| &self.values[index * row..index * row + width])
+            .map(|value| *value as i32)
+            .collect();
+        Tensor::from_data(&[end - start, width], values)
+    }
+}
+
+fn numbers<const SIZE: usize>(bytes: &[u8], convert: impl Fn([u8; SIZE]) -> f64) -> Vec<f64> {
+    let (elements, _) = bytes.as_chunks::<SIZE>();
+    elements.iter().map(|element| convert(*element)).collect()
+}
+
+/// Inputs of each run by name, with the first row of the recorded outputs that they belong to.
+fn calls(file: &SafeTensors<'_>) -> Vec<(usize, Vec<(&'static str, Value)>)> {
+    let Some(ids) = Recorded::read(file, "input_ids") else {
+        let input = Recorded::read(file, "input").unwrap();
+        let values: Vec<f32> = input.values.iter().map(|value| *value as f32).collect();
+        let name = if input.shape.len() == 2 {
+            "input"
+        } else {
+            "imu_input"
+        };
+        return vec![(
+            0,
+            vec![(name, Tensor::from_data(&input.shape, values).into())],
+        )];
+    };
+    let mask = Recorded::read(file, "attention_mask").unwrap();
+    let lengths = Recorded::read(file, "lengths").unwrap().values;
+    let rows = [(0, 1), (1, 2), (2, 3), (3, 4), (4, ids.shape[0])];
+    rows.into_iter()
+        .map(|(start, end)| {
+            let longest = lengths[start..end].iter().fold(0.0_f64, |a, b| a.max(*b));
+            let cut = |table: &Recorded| table.cut(start, end, longest as usize).into();
+            (
+                start,
+                vec![("input_ids", cut(&ids)), ("attention_mask", cut(&mask))],
+            )
+        })
+        .collect()
+}
+
+fn replay(case: &Case) -> Result<(), String> {
+    let Some(bytes) = case.export_bytes(&ExportOptions::default()) else {
+        return Ok(());
+    };
+    let model = rten::Model::load(bytes).map_err(|error| error.to_string())?;
+    let vectors = fs_err::read(fixture(case.fixture).unwrap().join("vectors.safetensors")).unwrap();
+    let vectors = SafeTensors::deserialize(&vectors).unwrap();
+    let margin = Recorded::read(&vectors, "rounding_margin");
+    for (first_row, inputs) in calls(&vectors) {
+        let inputs = inputs
+            .into_iter()
+            .map(|(name, value)| (model.node_id(name).unwrap(), ValueOrView::from(value)))
+            .collect();
+        let results = model
+            .run(inputs, model.output_ids(), None)
+            .map_err(|error| error.to_string())?;
+        for (id, result) in model.output_ids().iter().zip(results) {
+            let info = model.node_info(*id).unwrap();
+            let name = info.name().unwrap();
+            let found: Vec<f64> = match result {
+                Value::FloatTensor(values) => values.iter().map(|v| f64::from(*v)).collect(),
+                Value::Int32Tensor(values) => values.iter().map(|v| f64::from(*v)).collect(),
+                other => panic!("{name} is {other:?}"),
+            };
+            let recorded = Recorded::read(&vectors, name).unwrap();
+            let width: usize = recorded.shape[1..].iter().product();
+            let expected = &recorded.values[first_row * width..][..found.len()];
+            for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+                let clear = name != "behavioral_codes"
+                    || margin
+                        .as_ref()
+                        .is_some_and(|margin| margin.values[index] > 1e-4);
+                let close = (found - expected).abs() <= 1e-5;
+                if clear && !close {
+                    return Err(format!("{name}[{index}]: {found} instead of {expected}"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_checkpoint_computes_what_pytorch_did() {
+    each(&CASES, replay);
+}

@@ -1,0 +1,216 @@
+//! Options, determinism and refusals.
+
+use amphora_checkpoint::architecture::Architecture;
+use amphora_checkpoint::{Checkpoint, Limits};
+use amphora_error::ErrorKind;
+use amphora_export::{ExportOptions, export};
+use amphora_files::RelativePath;
+use amphora_onnx::build::GraphBuilder;
+use amphora_testing::each;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::json;
+
+use crate::support::{CASES, Case, opset};
+
+/// A small model whose weights are stored as `dtype`, with `encode` giving the bytes of a number.
+fn small(dtype: Dtype, encode: impl Fn(f32) -> Vec<u8>) -> (Architecture, Checkpoint) {
+    let config = json!({"model_type": "mlp", "d_in": 4, "hidden_sizes": [3, 2],
+        "heads": {"swarm": 2}});
+    let architecture = Architecture::from_config(&config).unwrap();
+    let stored: Vec<_> = architecture
+        .parameters()
+        .into_iter()
+        .map(|parameter| {
+            let shape: Vec<usize> = parameter.shape.iter().map(|size| *size as usize).collect();
+            let data: Vec<u8> = (0..shape.iter().product())
+                .flat_map(|index: usize| encode(index as f32 * 0.25 - 1.0))
+                .collect();
+            (parameter.name, shape, data)
+        })
+        .collect();
+    let views = stored.iter().map(|(name, shape, data)| {
+        (
+            name.clone(),
+            TensorView::new(dtype, shape.clone(), data).unwrap(),
+        )
+    });
+    let file = safetensors::serialize(views, None).unwrap();
+    let checkpoint = Checkpoint::from_bytes(file.into(), &Limits::default()).unwrap();
+    (architecture, checkpoint)
+}
+
+fn float32() -> (Architecture, Checkpoint) {
+    small(Dtype::F32, |value| value.to_le_bytes().to_vec())
+}
+
+fn linked() -> ExportOptions {
+    ExportOptions {
+        opset: None,
+        link: Some(RelativePath::parse("model.safetensors").unwrap()),
+    }
+}
+
+#[test]
+fn two_exports_are_byte_identical() {
+    each(&CASES, |case| {
+        let [first, second] = [(); 2].map(|()| case.export_bytes(&ExportOptions::default()));
+        match first == second {
+            true => Ok(()),
+            false => Err("the bytes differ"),
+        }
+    });
+}
+
+#[test]
+fn the_forms_of_one_checkpoint_export_to_the_same_bytes() {
+    let rows: Vec<Case> = CASES
+        .into_iter()
+        .filter(|case| !case.checkpoint.ends_with(".safetensors"))
+        .collect();
+    each(&rows, |case| {
+        let safetensors = Case {
+            checkpoint: "model.safetensors",
+            ..*case
+        };
+        let options = ExportOptions::default();
+        match case.export_bytes(&options) == safetensors.export_bytes(&options) {
+            true => Ok(()),
+            false => Err("the bytes differ"),
+        }
+    });
+}
+
+#[test]
+fn narrow_and_wide_weights_are_stored_as_float32() {
+    let options = ExportOptions::default();
+    let (architecture, checkpoint) = float32();
+    let expected = export(&architecture, &checkpoint, &options).unwrap();
+    // The weights are small multiples of 1/4: exact in each type.
+    let rows = [
+        (
+            Dtype::F64,
+            (|v| f64::from(v).to_le_bytes().to_vec()) as fn(f32) -> Vec<u8>,
+        ),
+        (Dtype::BF16, |v| v.to_le_bytes()[2..].to_vec()),
+        (Dtype::F16, |v| {
+            half::f16::from_f32(v).to_le_bytes().to_vec()
+        }),
+    ];
+    each(&rows, |(dtype, encode)| {
+        let (architecture, checkpoint) = small(*dtype, encode);
+        match export(&architecture, &checkpoint, &options) {
+            Ok(model) if model == expected => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+#[test]
+fn the_ir_version_is_the_lowest_that_carries_the_opset() {
+    // The table of releases in ONNX's documentation.
+    let rows = [
+        (11, 6),
+        (12, 7),
+        (14, 7),
+        (15, 8),
+        (18, 8),
+        (19, 9),
+        (20, 9),
+        (21, 10),
+        (22, 10),
+        (23, 11),
+        (24, 12),
+        (27, 13),
+        (28, 14),
+    ];
+    let (architecture, checkpoint) = float32();
+    each(&rows, |(version, ir_version)| {
+        match export(&architecture, &checkpoint, &opset(*version)) {
+            Ok(model) if model.ir_version == Some(*ir_version) => Ok(()),
+            other => Err(format!("{:?}", other.map(|model| model.ir_version))),
+        }
+    });
+}
+
+#[test]
+fn an_opset_out_of_range_is_refused_with_the_range() {
+    let (architecture, checkpoint) = float32();
+    let last = *GraphBuilder::OPSETS.end();
+    each(&[0, 7, 10, last + 1, u64::MAX], |version| {
+        let error = export(&architecture, &checkpoint, &opset(*version)).unwrap_err();
+        let right = error.kind() == ErrorKind::Unsupported && error.rule() == "opset-range";
+        match right && error.hint_text().is_some() {
+            true => Ok(()),
+            false => Err(format!("{error:?}")),
+        }
+    });
+}
+
+#[test]
+fn a_linked_model_holds_no_weights() {
+    let (architecture, checkpoint) = float32();
+    let model = export(&architecture, &checkpoint, &linked()).unwrap();
+    let graph = model.graph.unwrap();
+    let rows: Vec<_> = graph
+        .initializer
+        .iter()
+        .filter(|tensor| !tensor.name().starts_with('/'))
+        .collect();
+    assert_eq!(rows.len(), checkpoint.tensors().len());
+    each(&rows, |tensor| {
+        let stored = &checkpoint.tensors()[tensor.name()];
+        let keys: Vec<(&str, &str)> = tensor
+            .external_data
+            .iter()
+            .map(|entry| (entry.key(), entry.value()))
+            .collect();
+        let offset = stored.file_offset().unwrap().to_string();
+        let length = stored.data().len().to_string();
+        let expected = [
+            ("location", "model.safetensors"),
+            ("offset", offset.as_str()),
+            ("length", length.as_str()),
+        ];
+        match keys == expected && tensor.raw_data.is_none() {
+            true => Ok(()),
+            false => Err(format!("{keys:?}")),
+        }
+    });
+}
+
+#[test]
+fn weights_that_cannot_be_used_as_they_are_stored_are_not_linked() {
+    let (architecture, checkpoint) = small(Dtype::F64, |v| f64::from(v).to_le_bytes().to_vec());
+    let error = export(&architecture, &checkpoint, &linked()).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.rule()),
+        (ErrorKind::Unsupported, "link-dtype")
+    );
+    assert_eq!(error.fault_list().len(), checkpoint.tensors().len());
+
+    let torch = Case {
+        fixture: "planner_mlp",
+        checkpoint: "model.pt",
+    };
+    let Some((architecture, checkpoint)) = torch.open() else {
+        return;
+    };
+    let error = export(&architecture, &checkpoint, &linked()).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.rule()),
+        (ErrorKind::Unsupported, "link-format")
+    );
+}
+
+#[test]
+fn the_wrong_configuration_for_a_checkpoint_is_refused() {
+    let (_, checkpoint) = float32();
+    let config = json!({"model_type": "mlp", "d_in": 4, "hidden_sizes": [3],
+        "heads": {"swarm": 2}});
+    let architecture = Architecture::from_config(&config).unwrap();
+    let error = export(&architecture, &checkpoint, &ExportOptions::default()).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.rule()),
+        (ErrorKind::Incompatible, "checkpoint-parameters")
+    );
+}
