@@ -5,26 +5,23 @@
 //! each agrees with its record in the central directory, which is followed by the end records and
 //! nothing else. So there is one way to read it, whichever end a program starts from.
 
+mod cursor;
+mod directory;
+
 use std::collections::HashMap;
 use std::io::Read;
 
 use amphora_error::{Error, Result, quoted};
 use bytes::Bytes;
 
+use self::cursor::{Cursor, zip64_fields};
+use self::directory::find_directory;
 use crate::Limits;
 use crate::limits::Budget;
 
 const LOCAL: [u8; 4] = *b"PK\x03\x04";
 const CENTRAL: [u8; 4] = *b"PK\x01\x02";
-const END: [u8; 4] = *b"PK\x05\x06";
-const END64: [u8; 4] = *b"PK\x06\x06";
-const LOCATOR: [u8; 4] = *b"PK\x06\x07";
 const DESCRIPTOR: [u8; 4] = *b"PK\x07\x08";
-
-const CENTRAL_BYTES: u64 = 46;
-const END_BYTES: u64 = 22;
-const END64_BYTES: u64 = 56;
-const LOCATOR_BYTES: u64 = 20;
 
 /// Sizes and checksum follow the data instead of being in the local header.
 const HAS_DESCRIPTOR: u16 = 1 << 3;
@@ -35,9 +32,6 @@ const EFFORT: u16 = 0b110;
 
 const STORED: u16 = 0;
 const DEFLATED: u16 = 8;
-
-/// A value that the zip64 record holds instead.
-const IN_ZIP64: u32 = u32::MAX;
 
 /// An archive whose structure has been checked; entries are read by name.
 #[derive(Debug)]
@@ -96,7 +90,8 @@ impl Archive {
         for (index, (_, name)) in order.iter().enumerate() {
             let end = order.get(index + 1).map_or(directory.start, |next| next.0);
             if let Some(entry) = entries.get_mut(name) {
-                entry.data = local_entry(&file, name, entry, end)?;
+                entry.data =
+                    local_entry(&file, name, entry, end).map_err(|error| error.at(place(name)))?;
             }
         }
         Ok(Self { file, entries })
@@ -151,116 +146,6 @@ fn inflate(compressed: &[u8], size: u64, budget: &mut Budget) -> Result<Bytes> {
         return Err(refuse());
     }
     Ok(content.into())
-}
-
-/// Where the central directory lies.
-struct Directory {
-    entries: u64,
-    start: u64,
-    end: u64,
-}
-
-fn find_directory(file: &[u8]) -> Result<Directory> {
-    let length = file.len() as u64;
-    let missing = || {
-        malformed(
-            "zip-end",
-            "the archive does not end with its directory: it is cut off, or something follows it",
-        )
-    };
-    let end_start = length.checked_sub(END_BYTES).ok_or_else(missing)?;
-    let mut end = Cursor::at(file, end_start, length);
-    if end.array()? != END {
-        return Err(missing());
-    }
-    let (disk, directory_disk) = (end.u16()?, end.u16()?);
-    let (on_disk, entries) = (end.u16()?, end.u16()?);
-    let (size, start) = (end.u32()?, end.u32()?);
-    if end.u16()? != 0 {
-        return Err(missing());
-    }
-    if disk != 0 || directory_disk != 0 || on_disk != entries {
-        return Err(malformed(
-            "zip-disks",
-            "the archive is spread over several disks",
-        ));
-    }
-    let narrow = Directory {
-        entries: u64::from(entries),
-        start: u64::from(start),
-        end: end_start,
-    };
-    let directory = match zip64_directory(file, end_start)? {
-        None => narrow,
-        Some(wide) => {
-            let agree = |narrow: u64, escape: u64, wide: u64| narrow == escape || narrow == wide;
-            let same = agree(narrow.entries, u64::from(u16::MAX), wide.entries)
-                && agree(narrow.start, u64::from(IN_ZIP64), wide.start)
-                && agree(
-                    u64::from(size),
-                    u64::from(IN_ZIP64),
-                    wide.end.saturating_sub(wide.start),
-                );
-            if !same {
-                return Err(malformed("zip-directory", "the two end records disagree"));
-            }
-            wide
-        }
-    };
-    let found = directory.end.checked_sub(directory.start);
-    let is_wide = directory.end != end_start;
-    let fits = found.is_some_and(|found| {
-        (is_wide || found == u64::from(size)) && directory.entries <= found / CENTRAL_BYTES
-    });
-    if !fits {
-        return Err(malformed(
-            "zip-directory",
-            "the central directory does not lie where the end record says",
-        ));
-    }
-    Ok(directory)
-}
-
-/// The zip64 end record, which lies between the central directory and its locator.
-fn zip64_directory(file: &[u8], end_start: u64) -> Result<Option<Directory>> {
-    let Some(locator_start) = end_start.checked_sub(LOCATOR_BYTES) else {
-        return Ok(None);
-    };
-    let mut locator = Cursor::at(file, locator_start, end_start);
-    if locator.array()? != LOCATOR {
-        return Ok(None);
-    }
-    let refuse = || {
-        malformed(
-            "zip-directory",
-            "the zip64 end record is not where it should be",
-        )
-    };
-    let (disk, offset, disks) = (locator.u32()?, locator.u64()?, locator.u32()?);
-    let record_start = locator_start.checked_sub(END64_BYTES).ok_or_else(refuse)?;
-    let mut record = Cursor::at(file, record_start, locator_start);
-    let signature = record.array()?;
-    let size = record.u64()?;
-    // Versions.
-    record.skip(4)?;
-    let (record_disk, directory_disk) = (record.u32()?, record.u32()?);
-    let (on_disk, entries) = (record.u64()?, record.u64()?);
-    let (directory_size, start) = (record.u64()?, record.u64()?);
-    let right = signature == END64
-        && offset == record_start
-        // The size leaves out the signature and itself.
-        && size == END64_BYTES - 12
-        && (disk, disks, record_disk, directory_disk) == (0, 1, 0, 0)
-        && on_disk == entries
-        && start.checked_add(directory_size) == Some(record_start);
-    if !right {
-        return Err(refuse());
-    }
-    Ok(Some(Directory {
-        entries,
-        start,
-        end: record_start,
-    }))
 }
 
 fn central_entry(cursor: &mut Cursor<'_>, limits: &Limits) -> Result<(String, Entry)> {
@@ -363,14 +248,14 @@ fn local_entry(file: &[u8], name: &str, entry: &Entry, end: u64) -> Result<u64> 
         ));
     }
     let data = cursor.position;
-    cursor.skip(entry.compressed)?;
-    let descriptor = cursor.take(end - cursor.position)?;
-    let matches = if described {
-        is_descriptor(descriptor, entry)
-    } else {
-        descriptor.is_empty()
-    };
-    if !matches {
+    let rest = cursor
+        .skip(entry.compressed)
+        .and_then(|()| cursor.take(end - cursor.position));
+    let ends = rest.is_ok_and(|rest| match described {
+        true => is_descriptor(rest, entry),
+        false => rest.is_empty(),
+    });
+    if !ends {
         return Err(fault(
             "zip-coverage",
             "the entry does not end where the next one starts",
@@ -411,90 +296,6 @@ fn entry_name(bytes: &[u8], limits: &Limits) -> Result<String> {
         .at(place(name)));
     }
     Ok(name.to_owned())
-}
-
-/// The content of the zip64 extra field (id 1), to be taken in order; empty where there is none.
-fn zip64_fields(extra: &[u8]) -> Result<Wide<'_>> {
-    let mut cursor = Cursor::at(extra, 0, extra.len() as u64);
-    let mut found = None;
-    while cursor.position < cursor.end {
-        let (id, length) = (cursor.u16()?, cursor.u16()?);
-        let content = cursor.take(u64::from(length))?;
-        if id == 1 && found.replace(content).is_some() {
-            return Err(malformed("zip-zip64", "there are two zip64 fields"));
-        }
-    }
-    let content = found.unwrap_or_default();
-    Ok(Wide(Cursor::at(content, 0, content.len() as u64)))
-}
-
-struct Wide<'a>(Cursor<'a>);
-
-impl Wide<'_> {
-    /// `narrow`, or the next 64-bit value where `narrow` says that it is there.
-    fn or(&mut self, narrow: u32) -> Result<u64> {
-        match narrow {
-            IN_ZIP64 => self.0.u64(),
-            _ => Ok(u64::from(narrow)),
-        }
-    }
-
-    fn left(&self) -> u64 {
-        self.0.end - self.0.position
-    }
-}
-
-/// Reads little-endian fields between two positions.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    position: u64,
-    end: u64,
-}
-
-impl<'a> Cursor<'a> {
-    fn at(bytes: &'a [u8], position: u64, end: u64) -> Self {
-        let end = end.min(bytes.len() as u64);
-        Self {
-            bytes,
-            position: position.min(end),
-            end,
-        }
-    }
-
-    fn take(&mut self, length: u64) -> Result<&'a [u8]> {
-        if length > self.end - self.position {
-            return Err(malformed(
-                "zip-truncated",
-                "a record of the archive is cut off",
-            ));
-        }
-        // Both positions lie within the slice, hence within `usize`.
-        let bytes = &self.bytes[self.position as usize..(self.position + length) as usize];
-        self.position += length;
-        Ok(bytes)
-    }
-
-    fn skip(&mut self, length: u64) -> Result<()> {
-        self.take(length).map(|_| ())
-    }
-
-    fn array<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH]> {
-        let mut array = [0; LENGTH];
-        array.copy_from_slice(self.take(LENGTH as u64)?);
-        Ok(array)
-    }
-
-    fn u16(&mut self) -> Result<u16> {
-        self.array().map(u16::from_le_bytes)
-    }
-
-    fn u32(&mut self) -> Result<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-
-    fn u64(&mut self) -> Result<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
 }
 
 fn malformed(rule: &'static str, message: &str) -> Error {

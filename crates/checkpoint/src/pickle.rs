@@ -8,6 +8,7 @@
 //! Instruction codes and their meaning: CPython's `Lib/pickletools.py`.
 
 mod decode;
+mod input;
 mod json;
 mod names;
 mod opcodes;

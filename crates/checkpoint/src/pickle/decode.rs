@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use amphora_error::{Error, Result, quoted};
 
+use super::input::Input;
 use super::names::{self, Name};
 use super::{Id, Pickle, Value, opcodes as op};
 use crate::Limits;
@@ -19,9 +20,7 @@ impl<'a> Pickle<'a> {
     /// Decodes the pickle at the start of `input` and returns it with its length in bytes.
     pub(crate) fn decode(input: &'a [u8], limits: &Limits) -> Result<(Self, usize)> {
         let mut machine = Machine {
-            input,
-            position: 0,
-            start: 0,
+            input: Input::new(input),
             values: Vec::new(),
             stack: Vec::new(),
             marks: Vec::new(),
@@ -33,15 +32,12 @@ impl<'a> Pickle<'a> {
             values: machine.values,
             root,
         };
-        Ok((pickle, machine.position))
+        Ok((pickle, machine.input.position()))
     }
 }
 
 struct Machine<'a> {
-    input: &'a [u8],
-    position: usize,
-    /// Where the current instruction starts, for messages.
-    start: usize,
+    input: Input<'a>,
     values: Vec<Value<'a>>,
     stack: Vec<Id>,
     /// Heights of the stack at which the open marks were set.
@@ -53,15 +49,13 @@ struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     fn run(&mut self) -> Result<Id> {
-        if !matches!(self.input, [op::PROTO, 2..=5, ..]) {
-            return Err(
-                self.malformed("pickle-protocol", "this is not a pickle of protocol 2 to 5")
-            );
+        if !matches!(self.input.array()?, [op::PROTO, 2..=5]) {
+            return Err(self
+                .input
+                .malformed("pickle-protocol", "this is not a pickle of protocol 2 to 5"));
         }
-        self.position = 2;
         loop {
-            self.start = self.position;
-            let [code] = self.array()?;
+            let code = self.input.instruction()?;
             if code == op::STOP {
                 break;
             }
@@ -69,7 +63,7 @@ impl<'a> Machine<'a> {
         }
         match (self.stack.as_slice(), self.marks.as_slice()) {
             ([root], []) => Ok(*root),
-            _ => Err(self.malformed(
+            _ => Err(self.input.malformed(
                 "pickle-stack",
                 "the pickle does not end with exactly one value",
             )),
@@ -79,12 +73,8 @@ impl<'a> Machine<'a> {
     fn step(&mut self, code: u8) -> Result<()> {
         match code {
             op::FRAME => {
-                let length = u64::from_le_bytes(self.array()?);
-                let left = self.input.len() - self.position;
-                if length > left as u64 {
-                    return Err(self.truncated());
-                }
-                Ok(())
+                let length = u64::from_le_bytes(self.input.array()?);
+                self.input.expect(length)
             }
             op::MARK => {
                 self.spend(1)?;
@@ -98,11 +88,11 @@ impl<'a> Machine<'a> {
             op::BININT1 => self.integer(1, false),
             op::BININT2 => self.integer(2, false),
             op::LONG1 => {
-                let [length] = self.array()?;
+                let [length] = self.input.array()?;
                 self.integer(usize::from(length), true)
             }
             op::BINFLOAT => {
-                let value = f64::from_be_bytes(self.array()?);
+                let value = f64::from_be_bytes(self.input.array()?);
                 self.push(Value::Float(value))
             }
             op::SHORT_BINUNICODE | op::SHORT_BINSTRING => self.text(1),
@@ -142,32 +132,32 @@ impl<'a> Machine<'a> {
                 self.insert(&items)
             }
             op::BINGET => {
-                let [index] = self.array()?;
+                let [index] = self.input.array()?;
                 self.recall(u32::from(index))
             }
             op::LONG_BINGET => {
-                let index = u32::from_le_bytes(self.array()?);
+                let index = u32::from_le_bytes(self.input.array()?);
                 self.recall(index)
             }
             op::BINPUT => {
-                let [index] = self.array()?;
+                let [index] = self.input.array()?;
                 self.memorize(u32::from(index))
             }
             op::LONG_BINPUT => {
-                let index = u32::from_le_bytes(self.array()?);
+                let index = u32::from_le_bytes(self.input.array()?);
                 self.memorize(index)
             }
             // The memo cannot outgrow the budget, which is far below 2^32.
             op::MEMOIZE => self.memorize(self.memo.len() as u32),
             op::GLOBAL => {
-                let (module, name) = (self.line()?, self.line()?);
+                let (module, name) = (self.input.line()?, self.input.line()?);
                 self.name(module, name)
             }
             op::STACK_GLOBAL => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 match (self.value(module), self.value(name)) {
                     (&Value::Text(module), &Value::Text(name)) => self.name(module, name),
-                    _ => Err(self.malformed("pickle-stack", "a name is not text")),
+                    _ => Err(self.input.malformed("pickle-stack", "a name is not text")),
                 }
             }
             op::REDUCE => self.reduce(),
@@ -177,7 +167,7 @@ impl<'a> Machine<'a> {
                 self.push(Value::Persistent(id))
             }
             op::INST => {
-                let (module, name) = (self.line()?, self.line()?);
+                let (module, name) = (self.input.line()?, self.input.line()?);
                 Err(self.refuse_name(module, name))
             }
             _ => Err(self.refuse_instruction(code)),
@@ -188,13 +178,15 @@ impl<'a> Machine<'a> {
         let arguments = self.pop()?;
         let callable = self.pop()?;
         let &Value::Name(name) = self.value(callable) else {
-            return Err(self.malformed(
+            return Err(self.input.malformed(
                 "pickle-call",
                 "the pickle calls something that is not a name",
             ));
         };
         let Value::Tuple(items) = self.value(arguments) else {
-            return Err(self.malformed("pickle-call", "the arguments of a call are not a tuple"));
+            return Err(self
+                .input
+                .malformed("pickle-call", "the arguments of a call are not a tuple"));
         };
         match (name, items.as_slice()) {
             (Name::OrderedDict | Name::Counter, &[]) => self.push(Value::Map {
@@ -203,7 +195,8 @@ impl<'a> Machine<'a> {
             }),
             (Name::OrderedDict, &[pairs]) => {
                 let entries = self.pairs(pairs).ok_or_else(|| {
-                    self.malformed("pickle-call", "an OrderedDict is not made from pairs")
+                    self.input
+                        .malformed("pickle-call", "an OrderedDict is not made from pairs")
                 })?;
                 self.spend(entries.len())?;
                 self.push(Value::Map {
@@ -216,7 +209,7 @@ impl<'a> Machine<'a> {
                 Name::Device | Name::Parameter | Name::Tensor | Name::TensorV2 | Name::TensorV3,
                 _,
             ) => self.push(Value::Call(name, arguments)),
-            _ => Err(self.malformed(
+            _ => Err(self.input.malformed(
                 "pickle-call",
                 "the pickle calls a name in a way PyTorch does not",
             )),
@@ -256,6 +249,7 @@ impl<'a> Machine<'a> {
         match attaches {
             None => Ok(()),
             Some(what) => Err(self
+                .input
                 .malformed(
                     "pickle-build",
                     format!("this pickle attaches {what}; nothing was executed"),
@@ -278,7 +272,9 @@ impl<'a> Machine<'a> {
                 list.extend(items);
                 Ok(())
             }
-            _ => Err(self.malformed("pickle-stack", "something other than a list is appended to")),
+            _ => Err(self
+                .input
+                .malformed("pickle-stack", "something other than a list is appended to")),
         }
     }
 
@@ -290,7 +286,9 @@ impl<'a> Machine<'a> {
                 entries.extend(pairs.iter().map(|[key, value]| (*key, *value)));
                 Ok(())
             }
-            _ => Err(self.malformed("pickle-stack", "a dictionary is not filled with pairs")),
+            _ => Err(self
+                .input
+                .malformed("pickle-stack", "a dictionary is not filled with pairs")),
         }
     }
 
@@ -308,9 +306,9 @@ impl<'a> Machine<'a> {
             return Err(Error::limit("pickle-integer", "an integer is too long")
                 .expected(format!("at most {INTEGER_BYTES} bytes"))
                 .found(format!("{length} bytes"))
-                .at(self.place()));
+                .at(self.input.place()));
         }
-        let bytes = self.take(length)?;
+        let bytes = self.input.take(length)?;
         let negative = signed && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
         let mut extended = [if negative { 0xff } else { 0 }; INTEGER_BYTES];
         extended[..length].copy_from_slice(bytes);
@@ -318,32 +316,24 @@ impl<'a> Machine<'a> {
     }
 
     fn text(&mut self, length_bytes: usize) -> Result<()> {
-        let bytes = self.prefixed(length_bytes)?;
+        let bytes = self.input.prefixed(length_bytes)?;
         match std::str::from_utf8(bytes) {
             Ok(text) => self.push(Value::Text(text)),
-            Err(_) => Err(self.malformed("pickle-text", "text is not UTF-8")),
+            Err(_) => Err(self.input.malformed("pickle-text", "text is not UTF-8")),
         }
     }
 
     fn byte_string(&mut self, length_bytes: usize) -> Result<()> {
-        self.prefixed(length_bytes)?;
+        self.input.prefixed(length_bytes)?;
         self.push(Value::Bytes)
-    }
-
-    /// The bytes after a little-endian length of `length_bytes` bytes.
-    fn prefixed(&mut self, length_bytes: usize) -> Result<&'a [u8]> {
-        let mut length = [0; 8];
-        length[..length_bytes].copy_from_slice(self.take(length_bytes)?);
-        let length = usize::try_from(u64::from_le_bytes(length)).map_err(|_| self.truncated())?;
-        self.take(length)
     }
 
     fn recall(&mut self, index: u32) -> Result<()> {
         match self.memo.get(&index) {
             Some(&id) => self.push_id(id),
-            None => {
-                Err(self.malformed("pickle-memo", format!("memo entry {index} was never made")))
-            }
+            None => Err(self
+                .input
+                .malformed("pickle-memo", format!("memo entry {index} was never made"))),
         }
     }
 
@@ -374,7 +364,8 @@ impl<'a> Machine<'a> {
                 Ok(())
             }
             None => Err(
-                Error::limit("pickle-values", "the pickle holds too many values").at(self.place()),
+                Error::limit("pickle-values", "the pickle holds too many values")
+                    .at(self.input.place()),
             ),
         }
     }
@@ -408,49 +399,8 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn array<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH]> {
-        match self.input[self.position..].first_chunk() {
-            Some(bytes) => {
-                self.position += LENGTH;
-                Ok(*bytes)
-            }
-            None => Err(self.truncated()),
-        }
-    }
-
-    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
-        match self.input[self.position..].split_at_checked(length) {
-            Some((bytes, _)) => {
-                self.position += length;
-                Ok(bytes)
-            }
-            None => Err(self.truncated()),
-        }
-    }
-
-    /// Text up to the next line feed.
-    fn line(&mut self) -> Result<&'a str> {
-        let rest = &self.input[self.position..];
-        let length = rest.iter().position(|byte| *byte == b'\n');
-        let line = self.take(length.ok_or_else(|| self.truncated())?)?;
-        self.position += 1;
-        std::str::from_utf8(line).map_err(|_| self.malformed("pickle-text", "a name is not UTF-8"))
-    }
-
-    fn place(&self) -> String {
-        format!("byte {} of the pickle", self.start)
-    }
-
-    fn malformed(&self, rule: &'static str, message: impl Into<String>) -> Error {
-        Error::malformed(rule, message).at(self.place())
-    }
-
-    fn truncated(&self) -> Error {
-        self.malformed("pickle-truncated", "the pickle ends inside an instruction")
-    }
-
     fn underflow(&self) -> Error {
-        self.malformed(
+        self.input.malformed(
             "pickle-stack",
             "an instruction takes more values than there are",
         )
@@ -458,19 +408,20 @@ impl<'a> Machine<'a> {
 
     fn refuse_name(&self, module: &str, name: &str) -> Error {
         let full = format!("{module}.{name}");
-        self.malformed(
-            "pickle-name",
-            format!(
-                "this pickle asks to build {}; nothing was executed",
-                quoted(&full)
-            ),
-        )
-        .hint(CONVERT)
+        self.input
+            .malformed(
+                "pickle-name",
+                format!(
+                    "this pickle asks to build {}; nothing was executed",
+                    quoted(&full)
+                ),
+            )
+            .hint(CONVERT)
     }
 
     fn refuse_instruction(&self, code: u8) -> Error {
         let name = op::refused(code).map_or(format!("0x{code:02x}"), str::to_owned);
-        self.malformed(
+        self.input.malformed(
             "pickle-opcode",
             format!("this pickle uses the instruction {name}, which no PyTorch checkpoint needs; nothing was executed"),
         )
