@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use amphora_error::{Error, Result, quoted};
+use amphora_error::{Error, ErrorKind, Result, quoted};
 use amphora_files::{Directory, RelativePath};
 use bytes::Bytes;
 use sha1::Digest as _;
@@ -152,11 +152,11 @@ pub(crate) enum Source<'a> {
 }
 
 /// One tensor's claim on a file.
-struct Claim {
+struct Claim<'m> {
     reference: Reference,
     /// Bytes that the tensor needs.
     size: u64,
-    place: String,
+    tensor: &'m TensorProto,
 }
 
 /// Checks every tensor of a model, opens what they refer to, and returns the content of those files
@@ -166,7 +166,7 @@ pub(crate) fn resolve(
     source: &Source<'_>,
     limits: &Limits,
 ) -> Result<BTreeMap<String, Bytes>> {
-    let mut claims: BTreeMap<RelativePath, Vec<Claim>> = BTreeMap::new();
+    let mut claims: BTreeMap<RelativePath, Vec<Claim<'_>>> = BTreeMap::new();
     let mut claimed = 0_u64;
     visit::tensors(model, &mut |place, _, tensor| {
         let mut check = || -> Result<()> {
@@ -176,12 +176,11 @@ pub(crate) fn resolve(
             let size = external_size(tensor, limits)?;
             claimed = claimed.saturating_add(size);
             within(claimed, limits)?;
-            let place = place.of_tensor(tensor.name());
             let claims = claims.entry(reference.location.clone()).or_default();
             claims.push(Claim {
                 reference,
                 size,
-                place,
+                tensor,
             });
             Ok(())
         };
@@ -191,56 +190,83 @@ pub(crate) fn resolve(
     let mut contents = BTreeMap::new();
     let mut total = 0_u64;
     for (location, claims) in claims {
-        let bytes = read(&location, &claims, source, &mut total, limits)?;
+        let bytes = read(&location, &claims, source, &mut total, limits)
+            .map_err(|(claim, error)| error.at(place_of(model, claim.tensor)))?;
         contents.insert(location.as_str().to_owned(), bytes);
     }
     Ok(contents)
 }
 
-/// Opens a file, checks every claim on it, then reads it.
-fn read(
+/// Where a tensor is in its model. Looked for only when it is at fault: a hostile model can have so
+/// many places, and so deep ones, that writing all of them down would fill the memory.
+fn place_of(model: &ModelProto, wanted: &TensorProto) -> String {
+    let mut found = String::new();
+    // A walk that succeeded before succeeds again.
+    let _ = visit::tensors(model, &mut |place, _, tensor| {
+        if std::ptr::eq(tensor, wanted) {
+            found = place.of_tensor(tensor.name());
+        }
+        Ok(())
+    });
+    found
+}
+
+/// Opens a file, checks every claim on it, then reads it; an error comes with the claim at fault.
+fn read<'c, 'm>(
     location: &RelativePath,
-    claims: &[Claim],
+    claims: &'c [Claim<'m>],
     source: &Source<'_>,
     total: &mut u64,
     limits: &Limits,
-) -> Result<Bytes> {
-    let first = claims.first().map_or("", |claim| &claim.place);
-    let mut check = |available: u64| -> Result<()> {
+) -> Result<Bytes, (&'c Claim<'m>, Error)> {
+    let Some(first) = claims.first() else {
+        return Ok(Bytes::new());
+    };
+    let mut check = |available: u64| {
         *total = total.saturating_add(available);
-        within(*total, limits).map_err(|error| error.in_file(location.as_str()))?;
+        within(*total, limits).map_err(|error| (first, error.in_file(location.as_str())))?;
         claims.iter().try_for_each(|claim| {
             range(&claim.reference, claim.size, available)
                 .map(drop)
-                .map_err(|error| error.at(claim.place.clone()))
+                .map_err(|error| (claim, error))
         })
     };
     let bytes = match source {
         Source::Directory(directory) => {
             let file = directory.open_file(location);
-            let file = file.map_err(|error| error.at(first))?;
+            let file = file.map_err(|error| (first, with_hint(error)))?;
             check(file.len())?;
-            file.contents(limits.external_bytes)?
+            let contents = file.contents(limits.external_bytes);
+            contents.map_err(|error| (first, error))?
         }
         Source::Memory(files) => {
-            let bytes = files.get(location.as_str()).ok_or_else(|| {
-                missing(location, "the external data file is not at hand").at(first)
-            })?;
+            let message = "the external data file is not at hand";
+            let bytes = files.get(location.as_str());
+            let bytes = bytes.ok_or_else(|| (first, missing(location, message)))?;
             check(bytes.len() as u64)?;
             bytes.clone()
         }
         Source::Nowhere => {
             let message = "the model refers to external data, and no directory was given";
-            return Err(missing(location, message).at(first));
+            return Err((first, missing(location, message)));
         }
     };
     for claim in claims {
-        verify_checksum(claim, &bytes)?;
+        verify_checksum(claim, &bytes).map_err(|error| (claim, error))?;
     }
     Ok(bytes)
 }
 
-fn verify_checksum(claim: &Claim, file: &Bytes) -> Result<()> {
+fn with_hint(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => error.hint(
+            "the weights of this model are in a second file: put it where the model expects it",
+        ),
+        _ => error,
+    }
+}
+
+fn verify_checksum(claim: &Claim<'_>, file: &Bytes) -> Result<()> {
     let Some(expected) = &claim.reference.checksum else {
         return Ok(());
     };
@@ -257,7 +283,6 @@ fn verify_checksum(claim: &Claim, file: &Bytes) -> Result<()> {
     .expected(expected)
     .found(found)
     .in_file(claim.reference.location.as_str())
-    .at(claim.place.clone())
     .hint("the file is not the one that the model was saved with: fetch both again"))
 }
 

@@ -8,6 +8,9 @@ use crate::proto::{DimensionValue, ModelProto, TensorTypeProto, TypeValue, Value
 use crate::visit::{self, Item, Role};
 use crate::{Contract, Dim, Dtype, Model, TensorSpec, tensor};
 
+/// How many faulty inputs or outputs one error lists.
+const MOST_FAULTS: usize = 100;
+
 impl Model {
     /// What a caller must supply and gets back, and what an engine must know.
     ///
@@ -132,10 +135,15 @@ fn specs<'a>(
             let (_, first) = &faults[0];
             let message = format!("{count} {what}s have no usable type");
             let error = Error::new(first.kind(), first.rule(), message);
-            let list = faults
+            let mut list: Vec<_> = faults
                 .iter()
-                .map(|(place, error)| format!("{place}: {error}"));
-            Err(error.faults(list.collect()))
+                .take(MOST_FAULTS)
+                .map(|(place, error)| format!("{place}: {error}"))
+                .collect();
+            if count > MOST_FAULTS {
+                list.push(format!("and {} more", count - MOST_FAULTS));
+            }
+            Err(error.faults(list))
         }
     }
 }

@@ -96,14 +96,35 @@ impl<'a> Place<'a> {
     }
 }
 
+/// How many steps of a deep place are shown at its beginning and at its end.
+const SHOWN: (usize, usize) = (2, 6);
+
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(parent) = self.parent
-            && !matches!(parent.step, Step::Model)
-        {
-            write!(f, "{parent}, ")?;
+        let chain = std::iter::successors(Some(self), |place| place.parent);
+        let mut steps: Vec<_> = chain.map(|place| place.step).collect();
+        if steps.len() > 1 {
+            // The model itself goes without saying.
+            steps.pop();
         }
-        match self.step {
+        steps.reverse();
+        let (first, last) = SHOWN;
+        for (index, step) in steps.iter().enumerate() {
+            let hidden = steps.len().saturating_sub(first + last);
+            match index.checked_sub(first) {
+                Some(0) if hidden > 0 => f.write_str(", ...")?,
+                Some(beyond) if beyond < hidden => {}
+                _ if index == 0 => write!(f, "{step}")?,
+                _ => write!(f, ", {step}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Step::Model => f.write_str("model"),
             Step::Graph(name) => write!(f, "graph {}", quoted(name)),
             Step::Function(name) => write!(f, "function {}", quoted(name)),
@@ -112,13 +133,28 @@ impl fmt::Display for Place<'_> {
                 index,
                 name: "",
                 operator,
-            } => write!(f, "node {index} ({})", amphora_error::printable(operator)),
+            } => {
+                write!(f, "node {index} ({})", Operator(operator))
+            }
             Step::Node { name, operator, .. } => {
-                let operator = amphora_error::printable(operator);
-                write!(f, "node {} ({operator})", quoted(name))
+                write!(f, "node {} ({})", quoted(name), Operator(operator))
             }
             Step::Attribute(name) => write!(f, "attribute {}", quoted(name)),
             Step::Tensor(what) => f.write_str(what),
+        }
+    }
+}
+
+/// The name of an operator: as it is when it is plain, else quoted.
+struct Operator<'a>(&'a str);
+
+impl fmt::Display for Operator<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = self.0.len() <= 64 && self.0.chars().all(|c| c.is_alphanumeric() || c == '_');
+        if plain {
+            f.write_str(self.0)
+        } else {
+            write!(f, "{}", quoted(self.0))
         }
     }
 }

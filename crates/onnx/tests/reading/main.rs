@@ -5,7 +5,11 @@
 mod bytes; // Damaged encodings: the wire format itself.
 mod contract; // What a graph promises to its callers.
 mod fixtures; // Real models: contracts, external data, round trips.
+mod limits; // Each limit, to the unit.
 mod mutations; // Random damage never panics.
+mod payloads; // Every dtype in every field that may hold it.
+mod references; // Hostile external data, beside a healthy twin.
 mod sample; // The model that the other tests edit.
-mod tensors; // Hostile tensors and external data, each beside a healthy twin.
+mod tensors; // Hostile tensors, beside a healthy twin.
+mod wire; // Encoded models, written byte by byte.
 mod writing; // Inline, data file, alignment, determinism.

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use amphora_error::ErrorKind;
 use amphora_onnx::proto::*;
+use amphora_onnx::{Limits, Model};
 use bytes::Bytes;
 
 /// Bytes of the file `weights/all.bin` that the external tensors of the sample share.
@@ -197,4 +199,31 @@ pub(crate) fn inline_mut(model: &mut ModelProto) -> &mut TensorProto {
 /// The second initializer of the main graph, which is external.
 pub(crate) fn external_mut(model: &mut ModelProto) -> &mut TensorProto {
     &mut model.graph.as_mut().unwrap().initializer[1]
+}
+
+/// A change of the sample.
+pub(crate) type Edit = fn(&mut ModelProto);
+
+/// Opens the sample after `edit` and expects the refusal.
+pub(crate) fn refused(edit: Edit, kind: ErrorKind, rule: &str, place: &str) -> Result<(), String> {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut model = model();
+    edit(&mut model);
+    let path = write(scratch.path(), &model);
+    expect(Model::open(&path, &Limits::default()), kind, rule, place)
+}
+
+/// Expects a refusal of this kind, by this rule, that names this place.
+pub(crate) fn expect(
+    answer: amphora_error::Result<Model>,
+    kind: ErrorKind,
+    rule: &str,
+    place: &str,
+) -> Result<(), String> {
+    match answer {
+        Ok(_) => Err("accepted".into()),
+        Err(error) if (error.kind(), error.rule()) != (kind, rule) => Err(format!("{error:?}")),
+        Err(error) if !error.to_string().contains(place) => Err(format!("no place: {error}")),
+        Err(_) => Ok(()),
+    }
 }
