@@ -150,6 +150,10 @@ fn a_configuration_is_refused_with_the_key_that_is_wrong() {
         invalid(mlp(|c| c["heads"] = json!({})), "`heads`"),
         invalid(mlp(|c| c["heads"] = json!({"a/b": 2})), "'a/b'"),
         invalid(
+            mlp(|c| c["heads"] = json!({"input": 2})),
+            "'input' is taken",
+        ),
+        invalid(
             mlp(|c| c["heads"] = json!({"swarm": {"classes": 2}})),
             "`heads.swarm`",
         ),

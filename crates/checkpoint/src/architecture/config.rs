@@ -13,6 +13,14 @@ pub(super) const MAX_SIZE: u64 = 1 << 24;
 pub(super) const MAX_DEPTH: u64 = 256;
 /// Largest number of heads accepted.
 const MAX_HEADS: usize = 64;
+/// Names that a graph gives to its inputs and buffers; an output of that name would be a second value.
+const RESERVED_HEADS: [&str; 5] = [
+    "input",
+    "input_ids",
+    "attention_mask",
+    "rope_cos",
+    "rope_sin",
+];
 
 /// Reads keys and collects faults. After a fault a reading method returns a harmless value of the
 /// right type, so that reading goes on; [`Reader::finish`] then returns the error.
@@ -171,6 +179,11 @@ impl Reader {
                     self.invalid(format!(
                         "`heads`: expected names of up to 64 letters, digits and `_`, found {}",
                         quoted(name)
+                    ));
+                }
+                if RESERVED_HEADS.contains(&name.as_str()) {
+                    self.invalid(format!(
+                        "`heads`: the name '{name}' is taken by an input or buffer"
                     ));
                 }
                 let count = value
