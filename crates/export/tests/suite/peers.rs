@@ -4,6 +4,7 @@ use std::path::Path;
 
 use amphora_export::ExportOptions;
 use amphora_files::RelativePath;
+use amphora_onnx::build::GraphBuilder;
 use amphora_testing::{fixture, peer};
 use prost::Message as _;
 
@@ -79,15 +80,17 @@ fn every_opset_computes_the_same() {
     let models: Vec<_> = Case::safetensors()
         .flat_map(|case| match case.fixture {
             // The others are dear to run: one opset for each form that an operator takes.
-            "conv2d_fsq" | "planner_mlp" => exported(folder.path(), &case, &OPSETS),
+            "conv2d_fsq" | "planner_mlp" => exported(folder.path(), &case, &opsets()),
             _ => exported(folder.path(), &case, &[11, 13, 17, 18, 23]),
         })
         .collect();
     replay(&models);
 }
 
-/// What the newest ONNX Runtime runs.
-const OPSETS: [u64; 13] = [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23];
+/// Every opset that can be written.
+fn opsets() -> Vec<u64> {
+    GraphBuilder::OPSETS.collect()
+}
 
 #[test]
 fn linked_weights_compute_the_same_as_copied_ones() {

@@ -46,7 +46,7 @@ pub use operators::Reduction;
 
 /// The first opset that came with each `ir_version`: the lowest IR that may carry it
 /// (`docs/Versioning.md` of ONNX).
-const IR_VERSIONS: [(u64, i64); 9] = [
+const IR_VERSIONS: [(u64, i64); 8] = [
     (11, 6),
     (12, 7),
     (15, 8),
@@ -55,7 +55,6 @@ const IR_VERSIONS: [(u64, i64); 9] = [
     (23, 11),
     (24, 12),
     (25, 13),
-    (28, 14),
 ];
 
 /// `TensorProto.DataLocation.EXTERNAL`.
@@ -99,8 +98,8 @@ pub struct GraphBuilder {
 }
 
 impl GraphBuilder {
-    /// The opsets that can be written.
-    pub const OPSETS: RangeInclusive<u64> = 11..=28;
+    /// The opsets that can be written: from `Round` to the newest that a released engine runs.
+    pub const OPSETS: RangeInclusive<u64> = 11..=26;
 
     /// An empty graph.
     ///
