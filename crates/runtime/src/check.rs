@@ -1,0 +1,164 @@
+//! Comparing tensors with a contract.
+
+use std::collections::BTreeMap;
+
+use amphora_error::{Error, Result, quoted};
+use amphora_onnx::{Contract, Dim, TensorSpec};
+
+use crate::Tensor;
+use crate::tensor::show_shape;
+
+/// Sizes that symbolic dimensions got, with the name of the tensor that gave them.
+#[derive(Debug, Default)]
+pub(crate) struct Bindings<'a>(BTreeMap<&'a str, (usize, &'a str)>);
+
+/// What may go into a graph beyond names, types and shapes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InputPolicy {
+    /// Accept inputs without elements where the contract leaves the dimension open. Off by default:
+    /// an empty batch is nearly always a mistake, and engines differ in what they make of it. A
+    /// language model's empty key-value cache needs it.
+    pub allow_empty: bool,
+    /// Inputs whose every element must be finite; the manifest names them. Other inputs may hold NaN
+    /// and infinities, and [`crate::Outputs::nonfinite`] then says how many came out.
+    pub finite: std::collections::BTreeSet<String>,
+}
+
+/// Checks all of `inputs` against `contract` and reports every fault in one [`usage`](Error::usage)
+/// error: missing, extra, element type, rank, fixed dimension, one symbolic dimension bound to two
+/// sizes, empty, not finite.
+pub(crate) fn inputs<'a>(
+    contract: &'a Contract,
+    inputs: &BTreeMap<String, Tensor>,
+    policy: &InputPolicy,
+) -> Result<Bindings<'a>> {
+    let mut bindings = Bindings::default();
+    let mut faults = Vec::new();
+    for spec in &contract.inputs {
+        let name = quoted(&spec.name);
+        let Some(tensor) = inputs.get(&spec.name) else {
+            faults.push(format!(
+                "{name} is missing: {} of shape {}",
+                spec.dtype,
+                show_spec(spec)
+            ));
+            continue;
+        };
+        tensor_faults(spec, tensor, &mut bindings, &mut faults);
+        if tensor.is_empty() && !policy.allow_empty && !may_be_empty(spec) {
+            faults.push(format!(
+                "{name} has no elements: its shape is {}",
+                show_shape(tensor.shape())
+            ));
+        }
+        if policy.finite.contains(&spec.name) && tensor.nonfinite() > 0 {
+            faults.push(format!(
+                "{name} must be finite, but {} of its {} elements are not",
+                tensor.nonfinite(),
+                tensor.len()
+            ));
+        }
+    }
+    for name in inputs.keys() {
+        if !contract.inputs.iter().any(|spec| spec.name == *name) {
+            faults.push(format!("{} is not an input of the graph", quoted(name)));
+        }
+    }
+    if faults.is_empty() {
+        return Ok(bindings);
+    }
+    let names: Vec<String> = contract
+        .inputs
+        .iter()
+        .map(|spec| quoted(&spec.name).to_string())
+        .collect();
+    Err(
+        Error::usage("inputs", "the inputs do not fit the contract of the graph")
+            .faults(faults)
+            .hint(format!("the graph takes {}", names.join(", "))),
+    )
+}
+
+/// Checks what an engine answered; a fault is the engine's or the model's, not the caller's. Every
+/// symbol an input has bound must keep its size.
+pub(crate) fn outputs<'a>(
+    contract: &'a Contract,
+    outputs: &[Tensor],
+    mut bindings: Bindings<'a>,
+) -> Result<()> {
+    let mut faults = Vec::new();
+    for (spec, tensor) in contract.outputs.iter().zip(outputs) {
+        tensor_faults(spec, tensor, &mut bindings, &mut faults);
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(Error::incompatible(
+        "outputs",
+        "the engine's answer does not fit the contract of the graph",
+    )
+    .faults(faults))
+}
+
+fn tensor_faults<'a>(
+    spec: &'a TensorSpec,
+    tensor: &Tensor,
+    bindings: &mut Bindings<'a>,
+    faults: &mut Vec<String>,
+) {
+    let name = quoted(&spec.name);
+    if tensor.dtype() != spec.dtype {
+        faults.push(format!(
+            "{name} has type {}, expected {}",
+            tensor.dtype(),
+            spec.dtype
+        ));
+    }
+    let Some(dims) = &spec.shape else { return };
+    if dims.len() != tensor.shape().len() {
+        faults.push(format!(
+            "{name} has rank {} (shape {}), expected rank {} (shape {})",
+            tensor.shape().len(),
+            show_shape(tensor.shape()),
+            dims.len(),
+            show_spec(spec)
+        ));
+        return;
+    }
+    for (axis, (dim, &size)) in dims.iter().zip(tensor.shape()).enumerate() {
+        match dim {
+            Dim::Fixed(fixed) if *fixed != size as u64 => {
+                faults.push(format!(
+                    "{name} has {size} in dimension {axis}, expected {fixed}"
+                ));
+            }
+            Dim::Symbol(symbol) => {
+                let (bound, by) = *bindings.0.entry(symbol).or_insert((size, &spec.name));
+                if bound != size {
+                    faults.push(format!(
+                        "{name} has {size} in dimension {axis}, but {} is {bound} in {}",
+                        quoted(symbol),
+                        quoted(by)
+                    ));
+                }
+            }
+            Dim::Fixed(_) | Dim::Unknown => {}
+        }
+    }
+}
+
+fn may_be_empty(spec: &TensorSpec) -> bool {
+    spec.shape
+        .as_ref()
+        .is_some_and(|dims| dims.contains(&Dim::Fixed(0)))
+}
+
+fn show_spec(spec: &TensorSpec) -> String {
+    match &spec.shape {
+        None => "any".to_owned(),
+        Some(dims) => {
+            let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
+            format!("[{}]", dims.join(", "))
+        }
+    }
+}
