@@ -5,6 +5,7 @@ mod json;
 mod npy;
 mod npz;
 mod packed;
+mod safetensors;
 
 use amphora_error::{Error, Result};
 use amphora_onnx::Dtype;
@@ -12,6 +13,7 @@ use half::{bf16, f16};
 
 pub use element::Element;
 pub use npz::{from_npz, read_npz};
+pub use safetensors::read_safetensors;
 
 /// An array: element type, shape (outermost dimension first) and elements in row-major order.
 ///
@@ -40,7 +42,10 @@ pub struct Tensor {
 /// The elements; the variant follows from the element type.
 #[derive(Debug, Clone, PartialEq)]
 #[doc(hidden)]
-#[allow(missing_docs, reason = "named only by the sealed trait behind `Element`")]
+#[allow(
+    missing_docs,
+    reason = "named only by the sealed trait behind `Element`"
+)]
 pub enum Data {
     F32(Vec<f32>),
     F64(Vec<f64>),
@@ -181,6 +186,10 @@ impl Tensor {
 
     pub(crate) fn data(&self) -> &Data {
         &self.data
+    }
+
+    pub(crate) fn into_data(self) -> Data {
+        self.data
     }
 
     /// Pairs elements with a shape whose product was checked against them before.
