@@ -71,10 +71,14 @@ pub enum Dtype {
     Uint2,
     /// Signed 2-bit integer, four in a byte.
     Int2,
+    /// 6-bit float (`FLOAT6E2M3`), four in three bytes.
+    Float6e2m3,
+    /// 6-bit float (`FLOAT6E3M2`), four in three bytes.
+    Float6e3m2,
 }
 
 /// Dtype, its number in `onnx.proto3`, its name, the bits of one element (0 for strings).
-const TABLE: [(Dtype, i32, &str, u64); 26] = [
+const TABLE: [(Dtype, i32, &str, u64); 28] = [
     (Dtype::Float32, 1, "float32", 32),
     (Dtype::Uint8, 2, "uint8", 8),
     (Dtype::Int8, 3, "int8", 8),
@@ -101,6 +105,8 @@ const TABLE: [(Dtype, i32, &str, u64); 26] = [
     (Dtype::Float8e8m0, 24, "float8e8m0", 8),
     (Dtype::Uint2, 25, "uint2", 2),
     (Dtype::Int2, 26, "int2", 2),
+    (Dtype::Float6e2m3, 27, "float6e2m3", 6),
+    (Dtype::Float6e3m2, 28, "float6e3m2", 6),
 ];
 
 impl Dtype {
@@ -123,7 +129,7 @@ impl Dtype {
                 "dtype-unknown",
                 format!("the element type {number} is unknown"),
             )
-            .expected("a number between 1 and 26")),
+            .expected("a number between 1 and 28")),
         }
     }
 
@@ -201,7 +207,7 @@ mod tests {
             amphora_error::ErrorKind::Malformed
         );
         assert_eq!(
-            Dtype::from_onnx(27).unwrap_err().kind(),
+            Dtype::from_onnx(29).unwrap_err().kind(),
             amphora_error::ErrorKind::Unsupported
         );
     }
@@ -209,6 +215,7 @@ mod tests {
     #[test]
     fn sizes_round_up_to_bytes_and_never_overflow() {
         assert_eq!(Dtype::Int4.byte_size(3), Some(2));
+        assert_eq!(Dtype::Float6e2m3.byte_size(5), Some(4));
         assert_eq!(Dtype::Float64.byte_size(u64::MAX / 8), None);
         assert_eq!(Dtype::String.byte_size(1), None);
         assert_eq!(Dtype::Float32.byte_size(6), Some(24));

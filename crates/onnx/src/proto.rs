@@ -1,4 +1,4 @@
-//! The messages of `onnx.proto3` (ONNX IR, version 13 and below), by field number.
+//! The messages of `onnx.proto3` (ONNX IR, version 14 and below), by field number.
 //!
 //! Payloads of tensors are [`Bytes`]: decoding borrows them from the buffer the file was read into.
 //! Scalars are optional, so that writing a decoded model back changes nothing but the order of

@@ -150,7 +150,9 @@ fn expected_length(field: &str, layout: &Layout) -> Option<(u64, &'static str)> 
         ("int64_data", D::Int64) | ("uint64_data", D::Uint64 | D::Uint32) => n,
         ("string_data", D::String) => n,
         ("int32_data", D::Int32 | D::Int16 | D::Uint16 | D::Float16 | D::Bfloat16) => n,
-        // One value holds one byte: an 8-bit element, or two or four packed ones.
+        // One value holds one byte: an 8-bit element, or two or four packed ones; 6-bit elements do
+        // not fill bytes, and stand alone.
+        ("int32_data", dtype) if dtype.bits() == 6 => n,
         ("int32_data", dtype) if matches!(dtype.bits(), 1..=8) => layout.bytes,
         _ => return None,
     };
@@ -163,6 +165,7 @@ fn in_range(tensor: &TensorProto, dtype: Dtype) -> Result<()> {
     let allowed = match dtype {
         Dtype::Bool => 0..=1,
         _ => match dtype.bits() {
+            6 => 0..=63,
             1..=8 => -128..=255,
             16 => -32768..=65535,
             _ => return Ok(()),
@@ -203,10 +206,19 @@ pub(crate) fn inline_bytes(tensor: &TensorProto) -> Result<Bytes> {
         Dtype::Uint64 => collect(&tensor.uint64_data, |v| v.to_le_bytes()),
         Dtype::Uint32 => collect(&tensor.uint64_data, |v| low::<4>(v.to_le_bytes())),
         Dtype::Int32 => collect(ints, |v| v.to_le_bytes()),
+        _ if dtype.bits() == 6 => ints.chunks(4).flat_map(pack_six).collect(),
         _ if dtype.bits() == 16 => collect(ints, |v| low::<2>(v.to_le_bytes())),
         _ => collect(ints, |v| low::<1>(v.to_le_bytes())),
     };
     Ok(bytes.into())
+}
+
+/// Up to four 6-bit values as one stream of bits, the first value in the lowest bits.
+fn pack_six(values: &[i32]) -> impl Iterator<Item = u8> {
+    let shifted = values.iter().zip([0, 6, 12, 18]);
+    let stream = shifted.fold(0, |stream, (value, shift)| stream | (value & 0x3f) << shift);
+    let bytes = (values.len() * 6).div_ceil(8);
+    stream.to_le_bytes().into_iter().take(bytes)
 }
 
 fn collect<T: Copy, const N: usize>(values: &[T], to_bytes: impl Fn(T) -> [u8; N]) -> Vec<u8> {

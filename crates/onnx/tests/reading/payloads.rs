@@ -109,6 +109,13 @@ fn every_typed_payload_reads_as_the_packed_bytes_of_its_dtype() {
             fill: |t| t.int32_data = vec![225, 3],
             bytes: &[225, 3],
         },
+        // Packed by `onnx.numpy_helper`.
+        Row {
+            dtype: 27,
+            elements: 5,
+            fill: |t| t.int32_data = vec![1, 63, 32, 7, 42],
+            bytes: &[193, 15, 30, 42],
+        },
         Row {
             dtype: 26,
             elements: 5,
