@@ -41,7 +41,18 @@ impl Model {
     }
 
     /// Checks the model and reports every fault and every oddity.
+    ///
+    /// Shapes are looked at only when nothing else is wrong.
     pub fn check_report(&self) -> CheckReport {
+        let mut findings = self.check_structure();
+        if findings.is_sound() {
+            crate::infer::contradictions(self, &mut findings);
+        }
+        findings.into_report()
+    }
+
+    /// Everything but the shapes.
+    pub(crate) fn check_structure(&self) -> Findings {
         let mut checker = Checker {
             model: self,
             limits: self.limits(),
@@ -49,7 +60,7 @@ impl Model {
             findings: Findings::default(),
         };
         checker.model(self.proto());
-        checker.findings.into_report()
+        checker.findings
     }
 }
 

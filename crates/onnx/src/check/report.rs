@@ -164,6 +164,12 @@ impl Findings {
         }
     }
 
+    /// Whether no fault was found so far.
+    pub(crate) fn is_sound(&self) -> bool {
+        let usable = |operator: &UnusableOperator| operator.why == Unusable::Custom;
+        self.report.errors.is_empty() && self.operators.keys().all(usable)
+    }
+
     pub(crate) fn into_report(mut self) -> CheckReport {
         for (operator, (times, place)) in std::mem::take(&mut self.operators) {
             let (rule, message) = operator.describe(times);
