@@ -51,7 +51,7 @@ impl Checkpoint {
 
     /// Reads a checkpoint from the content of its file; the tensors share `bytes` where they can.
     pub fn from_bytes(bytes: Bytes, limits: &Limits) -> Result<Self> {
-        let format = sniff::format(&bytes)?;
+        let format = sniff::format(&bytes, limits)?;
         let (tensors, config) = match format {
             Format::Safetensors => (safetensors::read(&bytes, limits)?, None),
             Format::TorchZip | Format::TorchLegacy => {

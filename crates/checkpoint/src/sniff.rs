@@ -2,11 +2,10 @@
 
 use amphora_error::{Error, Result};
 
-use crate::Format;
-use crate::torch;
+use crate::{Format, Limits, torch};
 
 /// The format of `file`, or what it is instead.
-pub(crate) fn format(file: &[u8]) -> Result<Format> {
+pub(crate) fn format(file: &[u8], limits: &Limits) -> Result<Format> {
     // First, because the length of a header can look like the start of any other format.
     if file.get(8) == Some(&b'{') && header_fits(file) {
         return Ok(Format::Safetensors);
@@ -14,7 +13,7 @@ pub(crate) fn format(file: &[u8]) -> Result<Format> {
     if file.starts_with(b"PK\x03\x04") {
         return Ok(Format::TorchZip);
     }
-    if torch::is_legacy(file) {
+    if torch::is_legacy(file, limits) {
         return Ok(Format::TorchLegacy);
     }
     match stranger(file) {

@@ -16,25 +16,28 @@ use crate::Limits;
 use crate::limits::Budget;
 use crate::pickle::{Pickle, Value};
 
-/// The magic number as the first pickle writes it: protocol 2, `LONG1` of ten bytes, `STOP`.
-const MAGIC: [u8; 15] = *b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
-/// The same without the protocol, which a caller of `torch.save` may choose.
-const MAGIC_PROTOCOL: usize = 1;
+/// What the first pickle holds.
+const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
+/// The first pickle is shorter than this in every protocol.
+const MAGIC_BYTES: usize = 64;
+/// What the second pickle holds.
 const PROTOCOL: i128 = 1001;
 
 /// Whether the file starts with the magic number of the format.
-pub(crate) fn is_legacy(file: &[u8]) -> bool {
-    let Some(start) = file.first_chunk::<15>() else {
-        return false;
-    };
-    let mut start = *start;
-    start[MAGIC_PROTOCOL] = MAGIC[MAGIC_PROTOCOL];
-    start == MAGIC
+pub(crate) fn is_legacy(file: &[u8], limits: &Limits) -> bool {
+    magic_length(file, limits).is_some()
+}
+
+/// The length of the first pickle, if it holds the magic number.
+fn magic_length(file: &[u8], limits: &Limits) -> Option<usize> {
+    let start = &file[..file.len().min(MAGIC_BYTES)];
+    let (pickle, length) = Pickle::decode(start, limits).ok()?;
+    matches!(pickle.get(pickle.root()), Value::Int(MAGIC)).then_some(length)
 }
 
 /// Reads the whole file.
 pub(crate) fn read(file: &Bytes, limits: &Limits) -> Result<Content> {
-    let mut position = MAGIC.len();
+    let mut position = magic_length(file, limits).unwrap_or(0);
     let mut next = |what: &str| {
         let (pickle, length) = Pickle::decode(&file[position..], limits)
             .map_err(|error| error.at(format!("{what} of the legacy format")))?;
