@@ -9,7 +9,7 @@ use amphora_files::OpenedFile;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::{Limits, Tensor, safetensors, sniff, torch};
+use crate::{Limits, Tensor, directory, safetensors, sniff, torch};
 
 /// The format a checkpoint was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,17 +36,25 @@ impl fmt::Display for Format {
 /// The named tensors of one checkpoint, and the configuration stored beside them if there is one.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    pub(crate) tensors: BTreeMap<String, Tensor>,
-    pub(crate) format: Format,
+    tensors: BTreeMap<String, Tensor>,
+    format: Format,
     pub(crate) config: Option<Map<String, Value>>,
 }
 
 impl Checkpoint {
-    /// Reads the checkpoint at `path`, a file that a person named.
+    /// Reads the checkpoint at `path`, which a person named: a file, or a directory as the Hugging Face Hub lays
+    /// it out (`config.json` beside `model.safetensors`, its shards, or `pytorch_model.bin`).
     pub fn open(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = OpenedFile::open(path)?.contents(limits.file_bytes)?;
-        Self::from_bytes(bytes, limits).map_err(|error| error.in_file(path))
+        if path.is_dir() {
+            return directory::read(path, limits);
+        }
+        Self::from_file(&OpenedFile::open(path)?, limits)
+    }
+
+    pub(crate) fn from_file(file: &OpenedFile, limits: &Limits) -> Result<Self> {
+        Self::from_bytes(file.contents(limits.file_bytes)?, limits)
+            .map_err(|error| error.in_file(file.path()))
     }
 
     /// Reads a checkpoint from the content of its file; the tensors share `bytes` where they can.
@@ -54,19 +62,22 @@ impl Checkpoint {
         let format = sniff::format(&bytes, limits)?;
         let (tensors, config) = match format {
             Format::Safetensors => (safetensors::read(&bytes, limits)?, None),
-            Format::TorchZip | Format::TorchLegacy => {
-                let content = match format {
-                    Format::TorchZip => torch::read_zip(&bytes, limits)?,
-                    _ => torch::read_legacy(&bytes, limits)?,
-                };
-                (content.tensors, content.config)
-            }
+            Format::TorchZip => torch::read_zip(&bytes, limits)?,
+            Format::TorchLegacy => torch::read_legacy(&bytes, limits)?,
         };
-        Ok(Self {
+        Ok(Self::new(tensors, format, config))
+    }
+
+    pub(crate) fn new(
+        tensors: BTreeMap<String, Tensor>,
+        format: Format,
+        config: Option<Map<String, Value>>,
+    ) -> Self {
+        Self {
             tensors: without_common_prefix(tensors),
             format,
             config,
-        })
+        }
     }
 
     /// The tensors by name, without the prefixes that all of them share (`module.`, `model.`, `_orig_mod.`).
@@ -79,8 +90,8 @@ impl Checkpoint {
         self.format
     }
 
-    /// The mapping under `config` in a training checkpoint; `None` where it is absent or holds
-    /// something that JSON cannot express.
+    /// The `config.json` of a directory, or the mapping under `config` in a training checkpoint;
+    /// `None` where there is none, or where it holds something that JSON cannot express.
     pub fn config(&self) -> Option<&Map<String, Value>> {
         self.config.as_ref()
     }

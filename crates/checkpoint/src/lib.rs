@@ -1,7 +1,7 @@
 //! Trained weights as named tensors, read as data: safetensors, PyTorch files and their configurations.
 //!
-//! * [`Checkpoint`]: the named tensors of one file, whatever its [`Format`], and the configuration
-//!   that a training checkpoint carries with them.
+//! * [`Checkpoint`]: the named tensors of one file or directory, whatever its [`Format`], and the
+//!   configuration that comes with them.
 //! * [`Tensor`]: element type ([`Dtype`]), shape and little-endian, contiguous bytes.
 //! * [`Safetensors`]: one safetensors file with its metadata, to read or to write.
 //! * [`Limits`]: what reading may cost.
@@ -27,12 +27,18 @@
 //! The format is recognized by content, never by the name of the file. Every reader covers its
 //! input to the last byte, compares each size with what is really there before it allocates, and
 //! hands out slices of the file instead of copies wherever the bytes are stored as they are needed.
+//!
+//! A PyTorch file is a pickle, which is a program. It is decoded as data: the instructions that
+//! build containers, numbers and text are followed, the handful of names that describe tensors are
+//! noted, and everything else is refused by name. Values live in one arena of indices, so shared
+//! and nested ones cost what they take up in the file, and no code here recurses over them.
 
 #![forbid(unsafe_code)]
 
 pub mod architecture;
 mod archive;
 mod checkpoint;
+mod directory;
 mod dtype;
 mod limits;
 mod pickle;

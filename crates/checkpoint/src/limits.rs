@@ -12,6 +12,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Size of a safetensors header in bytes.
     pub header_bytes: u64,
+    /// Number of tensors.
+    pub tensors: usize,
     /// Length of a tensor's name in bytes.
     pub name_bytes: usize,
     /// Number of dimensions of a tensor.
@@ -29,13 +31,25 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             file_bytes: 16 << 30,
-            header_bytes: 16 << 20,
+            header_bytes: 8 << 20,
+            tensors: 250_000,
             name_bytes: 4096,
             rank: 64,
             pickle_values: 4_000_000,
             archive_entries: 1 << 20,
             expansion: 16,
         }
+    }
+}
+
+impl Limits {
+    /// Refuses more tensors than allowed.
+    pub(crate) fn check_tensors(&self, found: usize) -> Result<()> {
+        if found > self.tensors {
+            return Err(Error::limit("tensors", "there are too many tensors")
+                .expected(format!("at most {}", self.tensors)));
+        }
+        Ok(())
     }
 }
 

@@ -97,6 +97,7 @@ fn read_with_metadata(file: &Bytes, limits: &Limits) -> Result<Content> {
     let Value::Object(header) = header else {
         return Err(not_an_object());
     };
+    limits.check_tensors(header.len())?;
     let mut entries = Vec::with_capacity(header.len());
     let mut stated = BTreeMap::new();
     for (name, value) in &header {

@@ -46,6 +46,12 @@ impl Tensor {
         self
     }
 
+    /// The same tensor, without its place in a file.
+    pub(crate) fn not_stored(mut self) -> Self {
+        self.file_offset = None;
+        self
+    }
+
     /// The element type.
     pub fn dtype(&self) -> Dtype {
         self.dtype
@@ -67,7 +73,7 @@ impl Tensor {
     }
 
     /// Where [`Self::data`] starts in the safetensors file it was read from, in bytes from the start
-    /// of the file; `None` for every other origin.
+    /// of the file; `None` for every other origin, shards included.
     pub fn file_offset(&self) -> Option<u64> {
         self.file_offset
     }

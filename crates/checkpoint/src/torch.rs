@@ -18,10 +18,7 @@ use crate::{Limits, Tensor};
 pub(crate) use legacy::{is_legacy, read as read_legacy};
 
 /// What a PyTorch file holds: the tensors of its state dict, and the configuration beside it.
-pub(crate) struct Content {
-    pub(crate) tensors: BTreeMap<String, Tensor>,
-    pub(crate) config: Option<Map<String, Value>>,
-}
+pub(crate) type Content = (BTreeMap<String, Tensor>, Option<Map<String, Value>>);
 
 /// The storages of a file.
 struct Storages<'a> {
@@ -117,8 +114,5 @@ fn content(object: &Pickle<'_>, mut storages: Storages<'_>, limits: &Limits) -> 
             .map_err(|error| error.at(format!("tensor {}", quoted(&name))))?;
         tensors.insert(name, tensor);
     }
-    Ok(Content {
-        tensors,
-        config: found.config,
-    })
+    Ok((tensors, found.config))
 }

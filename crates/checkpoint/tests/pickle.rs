@@ -349,3 +349,22 @@ fn more_values_than_the_limit_are_refused() {
         }
     });
 }
+
+#[test]
+fn more_tensors_than_the_limit_are_refused() {
+    let limits = amphora_checkpoint::Limits {
+        tensors: 2,
+        ..Default::default()
+    };
+    let names = ["a", "b", "c"];
+    let read = |count: usize| {
+        let entries: Vec<_> = names[..count]
+            .iter()
+            .map(|name| (*name, vector("0", 1)))
+            .collect();
+        let file = torch_zip(&dump(&dict(&entries)), &[("0", ONE)]);
+        amphora_checkpoint::Checkpoint::from_bytes(file.into(), &limits)
+    };
+    assert_eq!(read(2).unwrap().tensors().len(), 2);
+    assert_eq!(read(3).unwrap_err().rule(), "tensors");
+}

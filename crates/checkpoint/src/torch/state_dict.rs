@@ -132,6 +132,7 @@ fn flatten(object: &Pickle<'_>, root: Id, limits: &Limits) -> Result<BTreeMap<St
             let name = format!("{prefix}{key}");
             let place = format!("entry {}", quoted(&name));
             if tensor {
+                limits.check_tensors(tensors.len() + 1)?;
                 if tensors.insert(name, *value).is_some() {
                     return Err(Error::malformed(
                         "tensor-duplicate",
