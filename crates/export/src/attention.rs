@@ -3,20 +3,14 @@
 use amphora_onnx::Dtype;
 use amphora_onnx::build::{GraphBuilder, Reduction, Value};
 
-/// Queries, keys and values side by side, `[batch, sequence, 3 * d_model]`, as
-/// `[3, batch, n_heads, sequence, d_head]`.
-pub(crate) fn heads_first(
-    graph: &mut GraphBuilder,
-    qkv: &Value,
-    n_heads: u64,
-    d_head: u64,
-) -> Value {
-    let split = graph.reshape(qkv, &[0, 0, 3, n_heads as i64, d_head as i64]);
-    graph.transpose(&split, &[2, 0, 3, 1, 4])
+/// `x` of `[batch, sequence, n_heads * d_head]` as `[batch, n_heads, sequence, d_head]`.
+pub(crate) fn heads_first(graph: &mut GraphBuilder, x: &Value, n_heads: u64, d_head: u64) -> Value {
+    let split = graph.reshape(x, &[0, 0, n_heads as i64, d_head as i64]);
+    graph.transpose(&split, &[0, 2, 1, 3])
 }
 
 /// Scaled dot-product attention (Vaswani et al. 2017): queries, keys and values are
-/// `[1, batch, n_heads, sequence, d_head]`, `bias` is added to the scores and broadcasts to
+/// `[batch, n_heads, sequence, d_head]`, `bias` is added to the scores and broadcasts to
 /// `[batch, n_heads, sequence, sequence]`; the result is `[batch, sequence, d_model]`.
 pub(crate) fn attention(
     graph: &mut GraphBuilder,
@@ -25,14 +19,13 @@ pub(crate) fn attention(
     d_head: u64,
     d_model: u64,
 ) -> Value {
-    let keys = graph.transpose(keys, &[0, 1, 2, 4, 3]);
+    let keys = graph.transpose(keys, &[0, 1, 3, 2]);
     let products = graph.binary("MatMul", queries, &keys);
     let root = graph.scalar((d_head as f64).sqrt() as f32);
     let scores = graph.binary("Div", &products, &root);
     let biased = graph.binary("Add", &scores, bias);
     let weights = graph.softmax(&biased);
     let context = graph.binary("MatMul", &weights, values);
-    let context = graph.squeeze(&context, &[0]);
     let context = graph.transpose(&context, &[0, 2, 1, 3]);
     graph.reshape(&context, &[0, 0, d_model as i64])
 }

@@ -183,14 +183,19 @@ fn float32(name: &str, tensor: &Tensor) -> Result<Bytes> {
     Ok(data.into())
 }
 
-/// The transpose of a row-major matrix of 4-byte elements.
+/// The transpose of a row-major matrix of 4-byte elements, a band of rows at a time: the cache lines
+/// of a band are read once, and written in runs.
 fn transpose(data: &[u8], columns: usize) -> Bytes {
+    const BAND: usize = 16;
     let (elements, _) = data.as_chunks::<4>();
-    let mut transposed = Vec::with_capacity(data.len());
-    for column in 0..columns {
-        for element in elements.iter().skip(column).step_by(columns) {
-            transposed.extend_from_slice(element);
+    let rows = elements.len() / columns;
+    let mut transposed = vec![[0; 4]; elements.len()];
+    for (band, band_rows) in elements.chunks(columns * BAND).enumerate() {
+        for column in 0..columns {
+            for (row, row_elements) in band_rows.chunks(columns).enumerate() {
+                transposed[column * rows + band * BAND + row] = row_elements[column];
+            }
         }
     }
-    transposed.into()
+    transposed.into_flattened().into()
 }

@@ -38,8 +38,9 @@ pub(crate) fn forward(
             &name("self_attn.in_proj_bias"),
         )?;
         let graph = &mut emitter.graph;
-        let qkv = heads_first(graph, &qkv, config.n_heads, config.d_head());
-        let [queries, keys, values] = graph.split(&qkv, 0, [1, 1, 1]);
+        let [queries, keys, values] = graph
+            .split(&qkv, -1, [config.d_model as i64; 3])
+            .map(|part| heads_first(graph, &part, config.n_heads, config.d_head()));
         let context = attention(
             graph,
             [&queries, &keys, &values],

@@ -86,23 +86,26 @@ fn block(
 ) -> Result<Value> {
     let qkv = emitter.project(x, "block.qkv_proj.weight")?;
     let graph = &mut emitter.graph;
-    let qkv = heads_first(graph, &qkv, config.n_heads, config.d_head());
-    let [queries_keys, values] = graph.split(&qkv, 0, [2, 1]);
+    let (heads, d_head, d) = (config.n_heads, config.d_head(), config.d_model as i64);
+    // Queries and keys stay together: both are rotated.
+    let [queries_keys, values] = graph.split(&qkv, -1, [2 * d, d]);
+    let queries_keys = heads_first(graph, &queries_keys, 2 * heads, d_head);
+    let values = heads_first(graph, &values, heads, d_head);
 
-    let half = (config.d_head() / 2) as i64;
+    let half = (d_head / 2) as i64;
     let [low, high] = graph.split(&queries_keys, -1, [half, half]);
     let negated = graph.unary("Neg", &high);
     let turned = graph.node("Concat", &[&negated, &low], &[("axis", Attribute::Int(-1))]);
     let straight = graph.binary("Mul", &queries_keys, &rotation.cos);
     let turned = graph.binary("Mul", &turned, &rotation.sin);
     let rotated = graph.binary("Add", &straight, &turned);
-    let [queries, keys] = graph.split(&rotated, 0, [1, 1]);
+    let [queries, keys] = graph.split(&rotated, 1, [heads as i64; 2]);
 
     let context = attention(
         graph,
         [&queries, &keys, &values],
         bias,
-        config.d_head(),
+        d_head,
         config.d_model,
     );
     let attended = emitter.project(&context, "block.o_proj.weight")?;

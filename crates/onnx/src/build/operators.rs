@@ -139,7 +139,9 @@ impl GraphBuilder {
     /// Root mean square normalization over the last axis (Zhang and Sennrich 2019).
     pub fn rms_norm(&mut self, x: &Value, weight: &Value, epsilon: f32) -> Value {
         let root = self.root_mean_square(x, epsilon);
-        let inverse = self.unary("Reciprocal", &root);
+        let one = self.scalar(1.0);
+        // The form that PyTorch's exporter gives `rsqrt`: the one pattern that every engine fuses.
+        let inverse = self.binary("Div", &one, &root);
         let normalized = self.binary("Mul", x, &inverse);
         self.binary("Mul", &normalized, weight)
     }
