@@ -1,7 +1,9 @@
 //! The embedded engine.
 
-use amphora_export::ExportOptions;
-use amphora_testing::{each, fixture};
+use amphora_checkpoint::architecture::Architecture;
+use amphora_checkpoint::{Checkpoint, Limits};
+use amphora_export::{ExportOptions, export};
+use amphora_testing::{each, fixture, repository};
 use rten::{Value, ValueOrView};
 use rten_tensor::Tensor;
 use rten_tensor::prelude::*;
@@ -123,4 +125,38 @@ fn replay(case: &Case) -> Result<(), String> {
 #[test]
 fn every_checkpoint_computes_what_pytorch_did() {
     each(&CASES, replay);
+}
+
+#[test]
+fn the_shipped_example_has_the_classes_and_codes_that_its_readme_names() {
+    let folder = repository().join("examples/conv2d_fsq");
+    let config = amphora_files::json::read(folder.join("config.json")).unwrap();
+    let architecture = Architecture::from_config(&config).unwrap();
+    let checkpoint = Checkpoint::open(folder.join("model.pt"), &Limits::default()).unwrap();
+    let model = export(&architecture, &checkpoint, &ExportOptions::default()).unwrap();
+    let model = rten::Model::load(amphora_onnx::write::to_bytes(&model)).unwrap();
+
+    // The header of this file is 128 bytes long.
+    let windows = fs_err::read(folder.join("windows.npy")).unwrap();
+    let windows: Vec<f32> = numbers(&windows[128..], |b| f64::from(f32::from_le_bytes(b)))
+        .into_iter()
+        .map(|value| value as f32)
+        .collect();
+    let input = Value::from(Tensor::from_data(&[4, 9, 2, 100], windows));
+    let inputs = vec![(model.node_id("imu_input").unwrap(), input.into())];
+    let outputs = ["behavioral_codes", "logits"].map(|name| model.node_id(name).unwrap());
+    let results: [Value; 2] = model.run_n(inputs, outputs, None).unwrap();
+    let [Value::Int32Tensor(codes), Value::FloatTensor(logits)] = results else {
+        panic!("codes and logits have other dtypes");
+    };
+    assert_eq!(
+        codes.iter().copied().collect::<Vec<_>>(),
+        [199, 201, 239, 92]
+    );
+    let logits: Vec<f32> = logits.iter().copied().collect();
+    let classes: Vec<_> = logits
+        .chunks(4)
+        .map(|row| (0..4).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap())
+        .collect();
+    assert_eq!(classes, [0, 1, 2, 3]);
 }
