@@ -11,6 +11,7 @@ mod decode;
 mod input;
 mod json;
 mod names;
+mod objects;
 mod opcodes;
 
 pub(crate) use names::{Element, Name};

@@ -55,7 +55,7 @@ pub(crate) fn read_zip(file: &Bytes, limits: &Limits) -> Result<Content> {
     let entry = |name: &str| format!("{root}/{name}");
     let pickle = archive.read(&entry("data.pkl"), &mut budget)?;
     let pickle = pickle.unwrap_or_default();
-    let (object, length) = Pickle::decode(&pickle, limits)?;
+    let (object, length) = Pickle::decode(&pickle, "data.pkl", limits)?;
     if length != pickle.len() {
         return Err(
             Error::malformed("pickle-tail", "bytes follow the end of the pickle")

@@ -443,6 +443,7 @@ fn a_part_of_a_legacy_storage_is_a_storage_of_its_own() {
         )
         .unwrap();
     }
+    refused(&file(-1, 2), ErrorKind::Malformed, "storage-reference", "").unwrap();
 }
 
 #[test]

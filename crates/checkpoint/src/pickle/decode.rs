@@ -2,25 +2,24 @@
 
 use std::collections::HashMap;
 
-use amphora_error::{Error, Result, quoted};
+use amphora_error::{Error, Result};
 
 use super::input::Input;
-use super::names::{self, Name};
 use super::{Id, Pickle, Value, opcodes as op};
 use crate::Limits;
-
-/// What to do with a pickle that needs Python.
-pub(crate) const CONVERT: &str =
-    "convert it in its own environment: load it there, and save the state dict as safetensors";
 
 /// Longest integer, in bytes; the magic number of the legacy format takes ten.
 const INTEGER_BYTES: usize = 16;
 
 impl<'a> Pickle<'a> {
-    /// Decodes the pickle at the start of `input` and returns it with its length in bytes.
-    pub(crate) fn decode(input: &'a [u8], limits: &Limits) -> Result<(Self, usize)> {
+    /// Decodes the pickle at the start of `input`, called `what` in messages, and returns it with its length in bytes.
+    pub(crate) fn decode(
+        input: &'a [u8],
+        what: &'static str,
+        limits: &Limits,
+    ) -> Result<(Self, usize)> {
         let mut machine = Machine {
-            input: Input::new(input),
+            input: Input::new(input, what),
             values: Vec::new(),
             stack: Vec::new(),
             marks: Vec::new(),
@@ -36,8 +35,8 @@ impl<'a> Pickle<'a> {
     }
 }
 
-struct Machine<'a> {
-    input: Input<'a>,
+pub(super) struct Machine<'a> {
+    pub(super) input: Input<'a>,
     values: Vec<Value<'a>>,
     stack: Vec<Id>,
     /// Heights of the stack at which the open marks were set.
@@ -174,97 +173,6 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn reduce(&mut self) -> Result<()> {
-        let arguments = self.pop()?;
-        let callable = self.pop()?;
-        let &Value::Name(name) = self.value(callable) else {
-            return Err(self.input.malformed(
-                "pickle-call",
-                "the pickle calls something that is not a name",
-            ));
-        };
-        let Value::Tuple(items) = self.value(arguments) else {
-            return Err(self
-                .input
-                .malformed("pickle-call", "the arguments of a call are not a tuple"));
-        };
-        match (name, items.as_slice()) {
-            (Name::OrderedDict | Name::Counter, &[]) => self.push(Value::Map {
-                entries: Vec::new(),
-                ordered: name == Name::OrderedDict,
-            }),
-            (Name::OrderedDict, &[pairs]) => {
-                let entries = self.pairs(pairs).ok_or_else(|| {
-                    self.input
-                        .malformed("pickle-call", "an OrderedDict is not made from pairs")
-                })?;
-                self.spend(entries.len())?;
-                self.push(Value::Map {
-                    entries,
-                    ordered: true,
-                })
-            }
-            (Name::Counter | Name::Size, &[content]) => self.push_id(content),
-            (
-                Name::Device | Name::Parameter | Name::Tensor | Name::TensorV2 | Name::TensorV3,
-                _,
-            ) => self.push(Value::Call(name, arguments)),
-            _ => Err(self.input.malformed(
-                "pickle-call",
-                "the pickle calls a name in a way PyTorch does not",
-            )),
-        }
-    }
-
-    /// The entries of a list of pairs, which is how Python 2 wrote an `OrderedDict`.
-    fn pairs(&self, list: Id) -> Option<Vec<(Id, Id)>> {
-        let Value::List(items) = self.value(list) else {
-            return None;
-        };
-        let pair = |item: &Id| match self.value(*item) {
-            Value::List(pair) | Value::Tuple(pair) => match pair.as_slice() {
-                [key, value] => Some((*key, *value)),
-                _ => None,
-            },
-            _ => None,
-        };
-        items.iter().map(pair).collect()
-    }
-
-    /// Attributes attached to an object. The only ones PyTorch writes are the `_metadata` of a
-    /// state dict; they are dropped.
-    fn build(&mut self) -> Result<()> {
-        let state = self.pop()?;
-        let object = self.top()?;
-        let attaches = match (self.value(object), self.value(state)) {
-            (Value::Map { ordered: true, .. }, Value::Map { entries, .. }) => entries
-                .iter()
-                .find(|(key, _)| !matches!(self.value(*key), Value::Text("_metadata")))
-                .map(|(key, _)| match self.value(*key) {
-                    Value::Text(text) => quoted(text).to_string(),
-                    _ => "a key that is not text".to_owned(),
-                }),
-            _ => Some("state to something that is not an OrderedDict".to_owned()),
-        };
-        match attaches {
-            None => Ok(()),
-            Some(what) => Err(self
-                .input
-                .malformed(
-                    "pickle-build",
-                    format!("this pickle attaches {what}; nothing was executed"),
-                )
-                .hint(CONVERT)),
-        }
-    }
-
-    fn name(&mut self, module: &str, name: &str) -> Result<()> {
-        match names::resolve(module, name) {
-            Some(name) => self.push(Value::Name(name)),
-            None => Err(self.refuse_name(module, name)),
-        }
-    }
-
     fn append(&mut self, items: Vec<Id>) -> Result<()> {
         let list = self.top()?;
         match &mut self.values[list.0 as usize] {
@@ -344,20 +252,20 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn push(&mut self, value: Value<'a>) -> Result<()> {
+    pub(super) fn push(&mut self, value: Value<'a>) -> Result<()> {
         // Every value costs budget, so that their number stays below 2^32.
         let id = Id(self.values.len() as u32);
         self.values.push(value);
         self.push_id(id)
     }
 
-    fn push_id(&mut self, id: Id) -> Result<()> {
+    pub(super) fn push_id(&mut self, id: Id) -> Result<()> {
         self.spend(1)?;
         self.stack.push(id);
         Ok(())
     }
 
-    fn spend(&mut self, values: usize) -> Result<()> {
+    pub(super) fn spend(&mut self, values: usize) -> Result<()> {
         match self.budget.checked_sub(values) {
             Some(left) => {
                 self.budget = left;
@@ -370,7 +278,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    fn value(&self, id: Id) -> &Value<'a> {
+    pub(super) fn value(&self, id: Id) -> &Value<'a> {
         &self.values[id.0 as usize]
     }
 
@@ -379,13 +287,13 @@ impl<'a> Machine<'a> {
         self.marks.last().copied().unwrap_or(0)
     }
 
-    fn pop(&mut self) -> Result<Id> {
+    pub(super) fn pop(&mut self) -> Result<Id> {
         let id = self.top()?;
         self.stack.pop();
         Ok(id)
     }
 
-    fn top(&self) -> Result<Id> {
+    pub(super) fn top(&self) -> Result<Id> {
         match self.stack.last() {
             Some(id) if self.stack.len() > self.floor() => Ok(*id),
             _ => Err(self.underflow()),
@@ -404,27 +312,5 @@ impl<'a> Machine<'a> {
             "pickle-stack",
             "an instruction takes more values than there are",
         )
-    }
-
-    fn refuse_name(&self, module: &str, name: &str) -> Error {
-        let full = format!("{module}.{name}");
-        self.input
-            .malformed(
-                "pickle-name",
-                format!(
-                    "this pickle asks to build {}; nothing was executed",
-                    quoted(&full)
-                ),
-            )
-            .hint(CONVERT)
-    }
-
-    fn refuse_instruction(&self, code: u8) -> Error {
-        let name = op::refused(code).map_or(format!("0x{code:02x}"), str::to_owned);
-        self.input.malformed(
-            "pickle-opcode",
-            format!("this pickle uses the instruction {name}, which no PyTorch checkpoint needs; nothing was executed"),
-        )
-        .hint(CONVERT)
     }
 }

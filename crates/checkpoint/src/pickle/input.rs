@@ -5,15 +5,18 @@ use amphora_error::{Error, Result};
 /// A pickle and how far it has been read.
 pub(super) struct Input<'a> {
     bytes: &'a [u8],
+    /// What the pickle is, for messages.
+    what: &'static str,
     position: usize,
     /// Where the current instruction starts, for messages.
     start: usize,
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(super) fn new(bytes: &'a [u8], what: &'static str) -> Self {
         Self {
             bytes,
+            what,
             position: 0,
             start: 0,
         }
@@ -77,7 +80,7 @@ impl<'a> Input<'a> {
     }
 
     pub(super) fn place(&self) -> String {
-        format!("byte {} of the pickle", self.start)
+        format!("byte {} of {}", self.start, self.what)
     }
 
     pub(super) fn malformed(&self, rule: &'static str, message: impl Into<String>) -> Error {

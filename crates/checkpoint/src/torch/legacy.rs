@@ -31,20 +31,19 @@ pub(crate) fn is_legacy(file: &[u8], limits: &Limits) -> bool {
 /// The length of the first pickle, if it holds the magic number.
 fn magic_length(file: &[u8], limits: &Limits) -> Option<usize> {
     let start = &file[..file.len().min(MAGIC_BYTES)];
-    let (pickle, length) = Pickle::decode(start, limits).ok()?;
+    let (pickle, length) = Pickle::decode(start, "the magic number", limits).ok()?;
     matches!(pickle.get(pickle.root()), Value::Int(MAGIC)).then_some(length)
 }
 
 /// Reads the whole file.
 pub(crate) fn read(file: &Bytes, limits: &Limits) -> Result<Content> {
     let mut position = magic_length(file, limits).unwrap_or(0);
-    let mut next = |what: &str| {
-        let (pickle, length) = Pickle::decode(&file[position..], limits)
-            .map_err(|error| error.at(format!("{what} of the legacy format")))?;
+    let mut next = |what: &'static str| {
+        let (pickle, length) = Pickle::decode(&file[position..], what, limits)?;
         position += length;
         Ok::<_, Error>(pickle)
     };
-    let protocol = next("protocol version")?;
+    let protocol = next("the protocol version")?;
     if !matches!(protocol.get(protocol.root()), Value::Int(PROTOCOL)) {
         return Err(Error::unsupported(
             "legacy-protocol",
@@ -52,9 +51,9 @@ pub(crate) fn read(file: &Bytes, limits: &Limits) -> Result<Content> {
         )
         .expected(PROTOCOL.to_string()));
     }
-    next("system information")?;
-    let object = next("object")?;
-    let keys = next("list of storages")?;
+    next("the system information")?;
+    let object = next("the object")?;
+    let keys = next("the list of storages")?;
     let stored = storages(file, position, &object, &keys)?;
     let storages = Storages {
         fetch: Box::new(|key, _| Ok(stored.get(key).cloned())),

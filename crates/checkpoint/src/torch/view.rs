@@ -42,7 +42,10 @@ pub(super) fn storage<'a>(object: &Pickle<'a>, id: Id) -> Result<Storage<'a>> {
     let part = match part.map(|part| object.get(part)) {
         None | Some(Value::None) => None,
         Some(Value::Tuple(part)) => match part[..] {
-            [_, offset, length] => object.unsigned(offset).zip(object.unsigned(length)),
+            [_, offset, length] => {
+                let part = object.unsigned(offset).zip(object.unsigned(length));
+                Some(part.ok_or_else(refuse)?)
+            }
             _ => return Err(refuse()),
         },
         Some(_) => return Err(refuse()),
