@@ -102,18 +102,23 @@ impl Checkpoint {
 const PREFIXES: [&str; 3] = ["module.", "model.", "_orig_mod."];
 
 /// Removes the wrappers' prefixes that every name has; a prefix that only some names have is part of the model.
-fn without_common_prefix(mut tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
-    let shared = |tensors: &BTreeMap<String, Tensor>| {
-        PREFIXES.into_iter().find(|prefix| {
-            let wrapped = |name: &String| name.len() > prefix.len() && name.starts_with(prefix);
-            !tensors.is_empty() && tensors.keys().all(wrapped)
+fn without_common_prefix(tensors: BTreeMap<String, Tensor>) -> BTreeMap<String, Tensor> {
+    let all_wrapped = |start: usize, prefix: &str| {
+        tensors.keys().all(|name| {
+            name.get(start..)
+                .and_then(|rest| rest.strip_prefix(prefix))
+                .is_some_and(|rest| !rest.is_empty())
         })
     };
-    while let Some(prefix) = shared(&tensors) {
-        tensors = tensors
-            .into_iter()
-            .map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor))
-            .collect();
+    let mut start = 0;
+    while let Some(prefix) = PREFIXES
+        .into_iter()
+        .find(|prefix| !tensors.is_empty() && all_wrapped(start, prefix))
+    {
+        start += prefix.len();
     }
     tensors
+        .into_iter()
+        .map(|(mut name, tensor)| (name.split_off(start), tensor))
+        .collect()
 }

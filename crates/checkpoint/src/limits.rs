@@ -33,7 +33,7 @@ impl Default for Limits {
             file_bytes: 16 << 30,
             header_bytes: 8 << 20,
             tensors: 250_000,
-            name_bytes: 4096,
+            name_bytes: 1024,
             rank: 64,
             pickle_values: 4_000_000,
             archive_entries: 1 << 20,

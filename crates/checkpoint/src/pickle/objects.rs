@@ -74,13 +74,16 @@ impl<'a> Machine<'a> {
         let state = self.pop()?;
         let object = self.top()?;
         let attaches = match (self.value(object), self.value(state)) {
-            (Value::Map { ordered: true, .. }, Value::Map { entries, .. }) => entries
-                .iter()
-                .find(|(key, _)| !matches!(self.value(*key), Value::Text("_metadata")))
-                .map(|(key, _)| match self.value(*key) {
-                    Value::Text(text) => quoted(text).to_string(),
-                    _ => "a key that is not text".to_owned(),
-                }),
+            (Value::Map { ordered: true, .. }, Value::Map { entries, .. }) => {
+                match entries.as_slice() {
+                    [] => None,
+                    [(key, _), rest @ ..] => match self.value(*key) {
+                        Value::Text("_metadata") if rest.is_empty() => None,
+                        Value::Text(text) => Some(quoted(text).to_string()),
+                        _ => Some("a key that is not text".to_owned()),
+                    },
+                }
+            }
             _ => Some("state to something that is not an OrderedDict".to_owned()),
         };
         match attaches {
