@@ -32,7 +32,7 @@ impl Default for Limits {
         Self {
             file_bytes: 16 << 30,
             header_bytes: 8 << 20,
-            tensors: 250_000,
+            tensors: 100_000,
             name_bytes: 1024,
             rank: 64,
             pickle_values: 4_000_000,

@@ -130,24 +130,23 @@ fn flatten(object: &Pickle<'_>, root: Id, limits: &Limits) -> Result<BTreeMap<St
                 );
             }
             let name = format!("{prefix}{key}");
-            let place = format!("entry {}", quoted(&name));
+            let fault = |rule, message, name: &str| {
+                Err(Error::malformed(rule, message).at(format!("entry {}", quoted(name))))
+            };
             if tensor {
                 limits.check_tensors(tensors.len() + 1)?;
-                if tensors.insert(name, *value).is_some() {
-                    return Err(Error::malformed(
-                        "tensor-duplicate",
-                        "two tensors have the same name",
-                    )
-                    .at(place));
+                if tensors.contains_key(&name) {
+                    return fault("tensor-duplicate", "two tensors have the same name", &name);
                 }
+                tensors.insert(name, *value);
             } else if seen.insert(*value) {
                 open.push((format!("{name}."), *value));
             } else if holds_tensor(object, *value, &mut harmless) {
-                return Err(Error::malformed(
+                return fault(
                     "state-dict-shared",
                     "the dictionary is also found under another name, or contains itself",
-                )
-                .at(place));
+                    &name,
+                );
             }
         }
     }
