@@ -69,7 +69,7 @@ pub use bundle::Bundle;
 pub use draft::{Details, Draft, MAIN_GRAPH, Sealed};
 pub use identity::{BundleId, canonical_form, is_payload};
 pub use integrity::{Changed, IntegrityReport, check_integrity};
-pub use manifest::{Manifest, ManifestFields};
+pub use manifest::{Manifest, ManifestFields, parse_yaml};
 pub use metrics::{parse_labels, parse_metrics};
 pub use name::{Name, Timestamp, Version};
 pub use store::{

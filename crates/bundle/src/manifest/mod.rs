@@ -21,6 +21,7 @@ pub use spec::{
     Compute, Cpu, Dependencies, ExecutionFile, Format, Framework, Gpu, Graph, Memory, Package,
     Performance, Requirements, Spec, Storage,
 };
+pub use yaml::parse_yaml;
 
 use crate::{BundleId, Name, Timestamp, Version};
 

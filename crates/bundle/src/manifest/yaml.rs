@@ -21,25 +21,36 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ManifestFields> {
     from_str(text).map_err(|error| newer_version(text).unwrap_or(error))
 }
 
+/// Reads a YAML document of any shape with the strictness of a manifest: no key twice, no anchor,
+/// alias, merge key or tag, only finite numbers, bounded in depth and size.
+pub fn parse_yaml(bytes: &[u8]) -> Result<serde_json::Value> {
+    let text = text_of(bytes)?;
+    scan(text)?;
+    from_str(text)
+}
+
 fn text_of(bytes: &[u8]) -> Result<&str> {
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(Error::limit("manifest-size", "the manifest is too large")
-            .expected(format!("at most {MAX_BYTES} bytes"))
-            .found(format!("{} bytes", bytes.len())));
+        return Err(
+            Error::limit("manifest-size", "the YAML document is too large")
+                .expected(format!("at most {MAX_BYTES} bytes"))
+                .found(format!("{} bytes", bytes.len())),
+        );
     }
     if bytes.starts_with(b"\xef\xbb\xbf") {
-        return Err(
-            Error::malformed("yaml-bom", "the manifest starts with a byte order mark")
-                .at("line 1, column 1")
-                .hint("save the file as UTF-8 without a byte order mark"),
-        );
+        return Err(Error::malformed(
+            "yaml-bom",
+            "the YAML document starts with a byte order mark",
+        )
+        .at("line 1, column 1")
+        .hint("save the file as UTF-8 without a byte order mark"));
     }
     std::str::from_utf8(bytes).map_err(|source| {
         let line = bytes[..source.valid_up_to()]
             .iter()
             .filter(|byte| **byte == b'\n')
             .count();
-        Error::malformed("yaml-encoding", "the manifest is not UTF-8")
+        Error::malformed("yaml-encoding", "the YAML document is not UTF-8")
             .at(format!("line {}", line + 1))
     })
 }
@@ -57,7 +68,8 @@ fn scan(text: &str) -> Result<()> {
         let refuse = |rule, message: &str| Err(malformed(rule, message).at(place_of(&span)));
         if nodes > MAX_NODES {
             return Err(
-                Error::limit("yaml-nodes", "the manifest has too many values").at(place_of(&span)),
+                Error::limit("yaml-nodes", "the YAML document has too many values")
+                    .at(place_of(&span)),
             );
         }
         let (anchor, tag) = match &event {
@@ -83,11 +95,12 @@ fn scan(text: &str) -> Result<()> {
             Event::SequenceStart(_, anchor, tag) | Event::MappingStart(_, anchor, tag) => {
                 depth += 1;
                 if depth > MAX_DEPTH {
-                    return Err(
-                        Error::limit("yaml-depth", "the manifest is nested too deeply")
-                            .expected(format!("at most {MAX_DEPTH} levels"))
-                            .at(place_of(&span)),
-                    );
+                    return Err(Error::limit(
+                        "yaml-depth",
+                        "the YAML document is nested too deeply",
+                    )
+                    .expected(format!("at most {MAX_DEPTH} levels"))
+                    .at(place_of(&span)));
                 }
                 (*anchor, tag.is_some())
             }
@@ -105,7 +118,7 @@ fn scan(text: &str) -> Result<()> {
         }
     }
     if documents == 0 {
-        return Err(malformed("yaml-empty", "the manifest is empty").at("line 1, column 1"));
+        return Err(malformed("yaml-empty", "the YAML document is empty").at("line 1, column 1"));
     }
     Ok(())
 }
@@ -134,7 +147,10 @@ fn from_str<'de, T: Deserialize<'de>>(text: &'de str) -> Result<T> {
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|source| {
         let message = source.without_snippet().to_string();
-        let error = malformed("manifest", &format!("this is not a manifest: {message}"));
+        let error = malformed(
+            "manifest",
+            &format!("this is not the YAML expected here: {message}"),
+        );
         match source.location() {
             Some(location) => error.at(place(location.line(), location.column())),
             None => error,
