@@ -6,47 +6,29 @@
 //!   [`Dtype`] and [`Dim`].
 //! * [`proto`]: the messages of `onnx.proto3`; [`visit`] finds every node and tensor in them.
 //! * [`external`]: tensors whose payload is in another file. [`tensor`]: sizes of payloads.
-//! * [`operators`]: the published operator schemas as data.
+//! * [`Model::check`]: whether the graph makes sense; [`operators`], the published operator schemas
+//!   as data, say what nodes may be. [`Model::infer_shapes`]: dtypes and shapes of every value.
 //! * [`write`](mod@write): models as bytes, weights inside or in a data file.
 //! * [`build`]: new graphs, node by node.
 //!
 //! ```
-//! use amphora_onnx::proto::*;
-//! use amphora_onnx::{Dim, Limits, Model, write};
+//! use amphora_onnx::build::GraphBuilder;
+//! use amphora_onnx::{Dim, Dtype, Limits, Model, write};
 //!
-//! let value = |name: &str| {
-//!     let dim = |value| DimensionProto { value: Some(value), denotation: None };
-//!     let dims = [DimensionValue::Param("batch".into()), DimensionValue::Value(2)];
-//!     let shape = TensorShapeProto { dim: dims.map(dim).to_vec() };
-//!     let tensor = TensorTypeProto { elem_type: Some(1), shape: Some(shape) };
-//!     let value = Some(TypeValue::Tensor(tensor));
-//!     let r#type = Some(TypeProto { value, denotation: None });
-//!     ValueInfoProto { name: Some(name.into()), r#type, ..Default::default() }
-//! };
-//! let relu = NodeProto {
-//!     op_type: Some("Relu".into()),
-//!     input: vec!["x".into()],
-//!     output: vec!["y".into()],
-//!     ..Default::default()
-//! };
-//! let proto = ModelProto {
-//!     ir_version: Some(8),
-//!     opset_import: vec![OperatorSetIdProto { domain: None, version: Some(14) }],
-//!     graph: Some(GraphProto {
-//!         node: vec![relu],
-//!         input: vec![value("x")],
-//!         output: vec![value("y")],
-//!         ..Default::default()
-//!     }),
-//!     ..Default::default()
-//! };
+//! let mut graph = GraphBuilder::new("halve", 14)?;
+//! let shape = [Dim::Symbol("batch".into()), Dim::Fixed(2)];
+//! let x = graph.input("x", Dtype::Float32, &shape);
+//! let half = graph.scalar(0.5);
+//! let y = graph.binary("Mul", &x, &half);
+//! graph.output(&y, "y", Dtype::Float32, &shape);
+//! let file = write::to_bytes(&graph.finish());
 //!
-//! let file = write::to_bytes(&proto);
 //! let model = Model::from_bytes(file.into(), None, &Limits::default())?;
+//! model.check()?;
 //! let contract = model.contract()?;
 //! assert_eq!(contract.inputs[0].name, "x");
-//! assert_eq!(contract.inputs[0].shape, Some(vec![Dim::Symbol("batch".into()), Dim::Fixed(2)]));
-//! assert_eq!(contract.operators["Relu"], 1);
+//! assert_eq!(contract.inputs[0].shape.as_deref(), Some(&shape[..]));
+//! assert_eq!(contract.operators["Mul"], 1);
 //! # Ok::<(), amphora_error::Error>(())
 //! ```
 //!
