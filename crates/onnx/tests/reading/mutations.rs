@@ -12,6 +12,8 @@ fn survive(bytes: Vec<u8>) -> Result<(), TestCaseError> {
         Err(error) => prop_assert_ne!(error.kind(), ErrorKind::Internal),
         Ok(model) => {
             let _ = model.contract();
+            let _ = model.check();
+            let _ = model.infer_shapes();
             model.nonfinite_weights();
             let files = write::self_contained(&model, "model.onnx.data", 0).unwrap();
             let again = Model::from_parts(
