@@ -164,6 +164,21 @@ fn every_lie_is_refused() {
             "zip-coverage",
         ),
         (
+            "an extra field cut off",
+            last(|e| e.local.extra = vec![1, 0, 16]),
+            "zip-truncated",
+        ),
+        (
+            "a second disk",
+            {
+                let mut file = write(&healthy());
+                let disk = file.len() - 18;
+                file[disk] = 1;
+                file
+            },
+            "zip-disks",
+        ),
+        (
             "a zip64 size of 8 EiB",
             both(|h| {
                 (h.size, h.compressed) = (u32::MAX, u32::MAX);

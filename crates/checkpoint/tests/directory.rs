@@ -153,6 +153,9 @@ fn every_fault_of_a_directory_is_refused() {
             answer => Err(format!("{answer:?}")),
         }
     });
+    let index = index(r#"{"a":"1"}"#);
+    let error = open(&[(INDEX, &index), ("1", b"short")]).unwrap_err();
+    assert_eq!(error.rule(), "safetensors-truncated");
     let error = open(&[("README.md", b"#")]).unwrap_err();
     assert_eq!(
         (error.kind(), error.rule()),

@@ -25,7 +25,7 @@ fn header(entries: &[String]) -> String {
 fn every_rule_refuses_its_file() {
     let a = || entry("a", "F32", "[2]", 0, 8);
     let one = |text: &str| header(&[text.to_owned()]);
-    let rows: [(&str, Vec<u8>, &str, &str); 24] = [
+    let rows: [(&str, Vec<u8>, &str, &str); 25] = [
         (
             "overlap",
             safetensors(&header(&[a(), entry("b", "F32", "[2]", 4, 12)]), &[0; 12]),
@@ -187,6 +187,12 @@ fn every_rule_refuses_its_file() {
             [&3_u64.to_le_bytes()[..], b"{}"].concat(),
             "safetensors-header-length",
             "found 3 bytes",
+        ),
+        (
+            "a header of no bytes",
+            [&[0; 8], &b"{}"[..]].concat(),
+            "safetensors-header-start",
+            "'{'",
         ),
         (
             "a byte after nothing",
