@@ -5,6 +5,7 @@ use amphora_checkpoint::architecture::{Architecture, Axis, Values};
 use amphora_checkpoint::{Checkpoint, Limits};
 use amphora_error::{Error, ErrorKind};
 use amphora_testing::{each, fixture};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn mlp(change: impl FnOnce(&mut Value)) -> Value {
@@ -402,4 +403,60 @@ fn stored_quantizer_buffers_must_agree_with_the_levels() {
         faults.contains("fsq.basis: expected [1.0, 8.0, 48.0]"),
         "{faults}"
     );
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let numbers = prop_oneof![
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        (0_u64..300).prop_map(Value::from),
+        (0_u32..25).prop_map(|bits| Value::from(1_u64 << bits)),
+    ];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        "[a-z_]{0,12}".prop_map(Value::from),
+        numbers,
+    ];
+    leaf.prop_recursive(2, 16, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::hash_map("[a-z_]{0,8}", inner, 0..4)
+                .prop_map(|map| Value::from(serde_json::Map::from_iter(map))),
+        ]
+    })
+}
+
+proptest! {
+    /// Whatever stands in a configuration: it is refused, or it is a model whose sizes do not
+    /// overflow and that is written in a form that reads back equal.
+    #[test]
+    fn a_configuration_is_refused_or_sound(
+        which in 0_usize..5,
+        changes in prop::collection::vec((any::<prop::sample::Index>(), value()), 1..4),
+    ) {
+        let transformer = json!({"model_type": "transformer", "vocab_size": 32, "d_model": 8,
+            "n_heads": 2, "d_ff": 16, "n_layers": 2, "max_len": 16, "heads": {"swarm": 2}});
+        let nested = json!({"model_type": "conv2d_fsq", "data": {}, "model": {"n_classes": 4}});
+        let mut config = [mlp(|_| {}), urm(|_| {}), conv(|_| {}), transformer, nested][which].clone();
+        let keys: Vec<String> = config.as_object().unwrap().keys().cloned().collect();
+        for (index, value) in changes {
+            let key = index.get(&keys);
+            if key != "model_type" {
+                config[key] = value;
+            }
+        }
+        if let Ok(architecture) = Architecture::from_config(&config) {
+            let bytes = architecture
+                .parameters()
+                .iter()
+                .map(|parameter| 4 * u128::from(parameter.shape.iter().product::<u64>()))
+                .sum::<u128>();
+            prop_assert!(bytes > 0);
+            prop_assert_eq!(architecture.heads().is_empty(), false);
+            let written = architecture.to_config_json(14);
+            prop_assert_eq!(Architecture::from_config(&written).unwrap(), architecture);
+        }
+    }
 }
