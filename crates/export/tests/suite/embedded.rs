@@ -1,6 +1,6 @@
 //! The embedded engine.
 
-use amphora_checkpoint::architecture::Architecture;
+use amphora_checkpoint::architecture::{Architecture, Axis};
 use amphora_checkpoint::{Checkpoint, Limits};
 use amphora_export::{ExportOptions, export};
 use amphora_testing::{each, fixture, repository};
@@ -125,6 +125,32 @@ fn replay(case: &Case) -> Result<(), String> {
 #[test]
 fn every_checkpoint_computes_what_pytorch_did() {
     each(&CASES, replay);
+}
+
+#[test]
+fn a_sequence_longer_than_the_positions_is_an_error() {
+    let rows: Vec<Case> = Case::safetensors()
+        .filter(|case| case.fixture.starts_with("planner_") && case.fixture != "planner_mlp")
+        .collect();
+    each(&rows, |case| {
+        let Some((architecture, _)) = case.open() else {
+            return Ok(());
+        };
+        let Axis::Dynamic { max: Some(max), .. } = architecture.inputs()[0].shape[1] else {
+            return Err("the sequence has no largest length");
+        };
+        let bytes = case.export_bytes(&ExportOptions::default()).unwrap();
+        let model = rten::Model::load(bytes).unwrap();
+        let length = max as usize + 1;
+        let inputs = ["input_ids", "attention_mask"].map(|name| {
+            let ones = Value::from(Tensor::from_data(&[1, length], vec![1; length]));
+            (model.node_id(name).unwrap(), ValueOrView::from(ones))
+        });
+        match model.run(inputs.into(), model.output_ids(), None) {
+            Ok(_) => Err("the positions were repeated or cut"),
+            Err(_) => Ok(()),
+        }
+    });
 }
 
 #[test]

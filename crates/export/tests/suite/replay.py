@@ -1,6 +1,7 @@
 """Runs exported models on ONNX Runtime and prints the largest difference to the recorded outputs.
 
-Arguments: pairs of a model and the folder of its fixture. One JSON line for each pair.
+Arguments: how many recorded rows to run, then pairs of a model and the folder of its fixture. One
+JSON line for each pair.
 """
 
 import json
@@ -34,9 +35,14 @@ def largest(found, expected):
 
 options = onnxruntime.SessionOptions()
 options.log_severity_level = 3
-for model, fixture in zip(sys.argv[1::2], sys.argv[2::2]):
+# Tests share their cores.
+options.intra_op_num_threads = 2
+options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+count = int(sys.argv[1])
+for model, fixture in zip(sys.argv[2::2], sys.argv[3::2]):
     onnx.checker.check_model(model, full_check=True)
-    vectors = np.load(fixture + "/vectors.npz")
+    vectors = dict(np.load(fixture + "/vectors.npz"))
+    vectors = {name: values[:count] for name, values in vectors.items()}
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     differences = {}
     for inputs, rows in calls(vectors):
