@@ -38,6 +38,13 @@ impl Directory {
         &self.path
     }
 
+    /// The same directory, called `path` in messages: what a temporary directory stands for.
+    #[must_use]
+    pub fn shown_as(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = path.into();
+        self
+    }
+
     /// The descriptor, for operations relative to this directory.
     pub fn descriptor(&self) -> &OwnedFd {
         &self.descriptor

@@ -5,7 +5,7 @@
 //! gone although a second call succeeds, so nothing is published.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -61,10 +61,16 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     write_file_with(path, &mut |file| file.write_all(bytes))
 }
 
+/// A file that is being written: bytes go in one after the other, and some formats go back to fill
+/// in a length.
+pub trait Target: Write + Seek {}
+
+impl<T: Write + Seek> Target for T {}
+
 /// As [`write_file`], with a function that writes the content piece by piece.
 pub fn write_file_with(
     path: &Path,
-    write: &mut dyn FnMut(&mut dyn Write) -> std::io::Result<()>,
+    write: &mut dyn FnMut(&mut dyn Target) -> std::io::Result<()>,
 ) -> Result<()> {
     let parent = parent_of(path);
     let (name, temporary) = staged(|| {
@@ -83,8 +89,14 @@ pub fn write_file_with(
 fn write_and_rename(
     mut temporary: tempfile::NamedTempFile,
     path: &Path,
-    write: &mut dyn FnMut(&mut dyn Write) -> std::io::Result<()>,
+    write: &mut dyn FnMut(&mut dyn Target) -> std::io::Result<()>,
 ) -> Result<()> {
+    // Without its lock, a file that takes long to write would be swept as abandoned.
+    rustix::fs::flock(
+        temporary.as_file(),
+        FlockOperation::NonBlockingLockExclusive,
+    )
+    .map_err(|errno| Error::from_io("locking", path, errno.into()))?;
     write(&mut temporary)
         .and_then(|()| temporary.as_file().sync_all())
         .map_err(|source| Error::from_io("writing", path, source))?;
