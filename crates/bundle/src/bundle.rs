@@ -48,9 +48,10 @@ impl Bundle {
         Self::in_directory(directory)
     }
 
-    /// Opens a bundle that this process is still building, and therefore holds itself.
-    pub(crate) fn open_staged(path: &Path) -> Result<Self> {
-        Self::in_directory(Directory::open(path)?)
+    /// Opens a bundle that this process is still building, and therefore holds itself; messages
+    /// call it `shown`.
+    pub(crate) fn open_staged(path: &Path, shown: &Path) -> Result<Self> {
+        Self::in_directory(Directory::open(path)?.shown_as(shown))
     }
 
     fn in_directory(directory: Directory) -> Result<Self> {

@@ -114,7 +114,8 @@ impl Draft {
     }
 
     /// Adds a graph as `models/NAME.onnx` with its external data beside it, keyed by the location
-    /// that the graph names. `contract` is what the graph itself states.
+    /// that the graph names. `contract` is what the graph itself states. Graphs may share a data
+    /// file: the same bytes under the same location are stored once.
     pub fn add_graph(
         &mut self,
         name: &str,
@@ -135,7 +136,9 @@ impl Draft {
         let mut paths = Vec::new();
         for (location, bytes) in data {
             let path = RelativePath::parse(&format!("{MODELS}{location}"))?;
-            self.write(&path, bytes)?;
+            if !self.holds(&path, bytes) {
+                self.write(&path, bytes)?;
+            }
             paths.push(path);
         }
         let described = Graph {
@@ -297,6 +300,12 @@ impl Draft {
         self.files.insert(path.clone(), entry);
     }
 
+    fn holds(&self, path: &RelativePath, bytes: &[u8]) -> bool {
+        self.files
+            .get(path)
+            .is_some_and(|file| file.size == bytes.len() as u64 && file.sha256 == sha256(bytes))
+    }
+
     fn refuse_twice(&self, path: &RelativePath) -> Result<()> {
         if self.files.contains_key(path) {
             return Err(Error::usage(
@@ -347,7 +356,7 @@ impl Sealed {
 
     /// The bundle as it lies in the staging directory, to verify it before it is published.
     pub fn bundle(&self) -> Result<Bundle> {
-        Bundle::open_staged(self.staging.path())
+        Bundle::open_staged(self.staging.path(), self.staging.path())
     }
 
     /// Adds the reports of checks, `NAME` becoming `validation/NAME.json`, and seals again. Reports

@@ -54,7 +54,9 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod bundle;
+mod compare;
 mod docs;
 mod draft;
 mod identity;
@@ -65,7 +67,12 @@ mod metrics;
 mod name;
 mod store;
 
+pub use archive::{ArchiveFormat, ImportLimits, archive};
 pub use bundle::Bundle;
+pub use compare::{
+    Change, Compared, Comparison, Direction, FileChanges, Formats, MetricChange, Pair,
+    WeightChanges, compare,
+};
 pub use draft::{Details, Draft, MAIN_GRAPH, Sealed};
 pub use identity::{BundleId, canonical_form, is_payload};
 pub use integrity::{Changed, IntegrityReport, check_integrity};

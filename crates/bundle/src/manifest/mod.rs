@@ -23,6 +23,8 @@ pub use spec::{
 };
 pub use yaml::parse_yaml;
 
+
+
 use crate::{BundleId, Name, Timestamp, Version};
 
 /// Largest manifest read, in bytes.

@@ -1,5 +1,6 @@
 //! The store: a directory of bundles, each under the first 12 digits of its id.
 
+mod import;
 mod lock;
 mod publish;
 mod remove;
@@ -204,7 +205,8 @@ impl Store {
 
     fn check_marker(&self) -> Result<()> {
         let path = self.path.join(MARKER);
-        let file = match OpenedFile::open(&path) {
+        let marker = Directory::open(&self.path).and_then(|_| OpenedFile::open(&path));
+        let file = match marker {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),

@@ -1,0 +1,231 @@
+//! `docs/`: what a person needs to use the bundle, generated from the manifest.
+
+mod example;
+
+use amphora_error::{Result, printable};
+
+use crate::BundleId;
+use crate::compare::tensor_type;
+use crate::manifest::{Graph, IoSpec, ManifestFields, Tolerance};
+use example::Example;
+
+/// The files of `docs/` by their path inside it.
+pub(crate) fn generate(fields: &ManifestFields) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut files = Vec::new();
+    let mut examples = Vec::new();
+    for (name, graph) in &fields.spec.graphs {
+        let example = Example::of(name, graph);
+        files.extend(example.files()?);
+        examples.push((name, graph, example));
+    }
+    let entry = examples
+        .iter()
+        .find(|(name, ..)| **name == fields.spec.entry)
+        .map(|(_, _, example)| example);
+    let (readme, guide) = match entry {
+        Some(example) => (readme(fields, example), guide(fields, example)),
+        None => Default::default(),
+    };
+    files.push(("README.md".to_owned(), readme.into_bytes()));
+    files.push(("deployment_guide.md".to_owned(), guide.into_bytes()));
+    let reference = reference(fields, &examples);
+    files.push(("api_reference.md".to_owned(), reference.into_bytes()));
+    Ok(files)
+}
+
+fn readme(fields: &ManifestFields, example: &Example) -> String {
+    let metadata = &fields.metadata;
+    let mut text = title(fields, "");
+    if !metadata.description.is_empty() {
+        text.push_str(&format!("{}\n\n", prose(&metadata.description)));
+    }
+    text.push_str("| | |\n|---|---|\n");
+    let mut row = |key: &str, value: String| text.push_str(&format!("| {key} | {value} |\n"));
+    row("id", fields.identity.id.to_string());
+    row("exp_hash", exp_hash(fields.identity.id));
+    row("version", metadata.version.to_string());
+    if let Some(license) = &metadata.license {
+        row("license", prose(license));
+    }
+    row("framework", prose(&fields.spec.framework.name));
+    if let Some(architecture) = &fields.provenance.architecture {
+        row("architecture", prose(architecture));
+    }
+    let parameters: u64 = fields.spec.graphs.values().map(|g| g.parameters).sum();
+    row("parameters", parameters.to_string());
+    if let Some(commit) = &fields.provenance.git_sha {
+        row("commit", prose(commit));
+    }
+    text.push_str("\n## Inputs and outputs\n\n");
+    io_table(&mut text, "input", &fields.spec.io.inputs);
+    text.push('\n');
+    io_table(&mut text, "output", &fields.spec.io.outputs);
+    text.push_str("\n## Check it, run it\n\nIn the folder of the bundle:\n\n```sh\n");
+    text.push_str(&format!("amphora verify .\n{}\n```\n\n", example.command()));
+    text.push_str(&format!("{}\n", example.note()));
+    text.push_str(
+        "`manifest.yaml` lists every file with its size and SHA-256, and `manifest.sha256` holds the \
+         digest of `manifest.yaml`; `sha256sum -c manifest.sha256` checks that one without Amphora.\n\n\
+         - [deployment_guide.md](deployment_guide.md): taking the bundle to another machine\n\
+         - [api_reference.md](api_reference.md): every graph, its inputs, outputs and tolerances\n",
+    );
+    text
+}
+
+fn guide(fields: &ManifestFields, example: &Example) -> String {
+    let hash = exp_hash(fields.identity.id);
+    let mut text = title(fields, ": deployment");
+    text.push_str(&format!(
+        "## Take it along\n\n```sh\namphora archive {hash} --format tar.gz\n```\n\n\
+         On the other machine:\n\n```sh\namphora import {hash}.tar.gz\namphora verify {hash}\n```\n\n\
+         `import` compares every byte with the manifest before anything becomes visible; `verify` \
+         replays the golden vectors on the engine that will serve.\n\n"
+    ));
+    text.push_str("## Formats\n\n| format | file | bytes | needs |\n|---|---|---|---|\n");
+    for (name, entry) in &fields.formats {
+        let needs = [
+            entry.opset_version.map(|v| format!("opset {v}")),
+            entry
+                .minimum_ios_version
+                .as_ref()
+                .map(|v| format!("iOS {v}")),
+            entry.hailo_version.as_ref().map(|v| format!("Hailo {v}")),
+        ];
+        let needs: Vec<String> = needs.into_iter().flatten().collect();
+        let (file, size) = match (&entry.file, &entry.skipped) {
+            (Some(file), _) => (
+                format!("`{file}`"),
+                entry.file_size.map_or(String::new(), |s| s.to_string()),
+            ),
+            (None, reason) => {
+                let reason = reason.as_deref().unwrap_or("no reason was recorded");
+                (format!("skipped: {}", prose(reason)), String::new())
+            }
+        };
+        let needs = prose(&needs.join(", "));
+        text.push_str(&format!(
+            "| {} | {file} | {size} | {needs} |\n",
+            prose(name)
+        ));
+    }
+    if let Some(version) = &fields.compatibility.onnxruntime_min_version {
+        text.push_str(&format!(
+            "\nONNX Runtime {version} or newer runs the graphs.\n"
+        ));
+    }
+    text.push_str("\n## Run it from Python\n\n");
+    text.push_str(&example.python());
+    text.push_str("\n## Run it without Python\n\n```sh\n");
+    text.push_str(&format!("{}\n```\n\n{}", example.command(), example.note()));
+    text
+}
+
+fn reference(fields: &ManifestFields, examples: &[(&String, &Graph, Example)]) -> String {
+    let mut text = title(fields, ": reference");
+    for (name, graph, example) in examples {
+        let entry = if **name == fields.spec.entry {
+            ", the bundle's entry"
+        } else {
+            ""
+        };
+        text.push_str(&format!("## Graph `{name}`{entry}\n\n"));
+        text.push_str(&format!(
+            "`{}`, role `{}`, opset {}, ONNX IR {}, {} parameters\n\n",
+            graph.file, graph.role, graph.opset, graph.ir_version, graph.parameters
+        ));
+        io_table(&mut text, "input", &graph.io.inputs);
+        text.push('\n');
+        io_table(&mut text, "output", &graph.io.outputs);
+        text.push('\n');
+        preprocessing(&mut text, graph);
+        if let Some(golden) = fields.golden.get(*name) {
+            text.push_str(&format!(
+                "Golden vectors: `{}`, {} cases by {}\n\n| output | tolerance |\n|---|---|\n",
+                golden.file,
+                golden.cases,
+                prose(&golden.producer)
+            ));
+            for (output, tolerance) in &golden.tolerance {
+                text.push_str(&format!("| {} | {} |\n", code(output), policy(tolerance)));
+            }
+            text.push('\n');
+        }
+        text.push_str(&format!("{}\n", example.python()));
+    }
+    text
+}
+
+fn preprocessing(text: &mut String, graph: &Graph) {
+    for spec in &graph.io.inputs {
+        let Some(how) = &spec.preprocessing else {
+            continue;
+        };
+        text.push_str(&format!(
+            "{} is made by {}",
+            code(&spec.name),
+            prose(&how.r#type)
+        ));
+        if let Some(tokenizer) = &how.tokenizer {
+            text.push_str(&format!(" with `{tokenizer}`"));
+        }
+        text.push_str("\n\n");
+    }
+}
+
+fn policy(tolerance: &Tolerance) -> String {
+    let rules = [
+        tolerance.absolute.map(|x| format!("absolute {x:e}")),
+        tolerance.relative.map(|x| format!("relative {x:e}")),
+        tolerance
+            .argmax_agreement
+            .map(|x| format!("argmax agreement {x}")),
+        tolerance
+            .token_agreement
+            .map(|x| format!("token agreement {x}")),
+        tolerance.exact.then(|| "exact".to_owned()),
+    ];
+    let rules: Vec<String> = rules.into_iter().flatten().collect();
+    rules.join(", ")
+}
+
+fn title(fields: &ManifestFields, what: &str) -> String {
+    let metadata = &fields.metadata;
+    format!("# {} {}{what}\n\n", metadata.full_name(), metadata.version)
+}
+
+fn exp_hash(id: BundleId) -> String {
+    id.exp_hash()
+}
+
+fn io_table(text: &mut String, side: &str, specs: &[IoSpec]) {
+    text.push_str(&format!("| {side} | type | meaning |\n|---|---|---|\n"));
+    for spec in specs {
+        let meaning = spec.description.as_deref().unwrap_or("");
+        text.push_str(&format!(
+            "| {} | {} | {} |\n",
+            code(&spec.name),
+            code(&tensor_type(spec)),
+            prose(meaning)
+        ));
+    }
+}
+
+/// Text from outside as words: no markup, no line breaks.
+fn prose(text: &str) -> String {
+    let mut shown = String::new();
+    for c in printable(&text.replace('\n', " ")).chars() {
+        if "|`*<>[]\\".contains(c) {
+            shown.push('\\');
+        }
+        shown.push(c);
+    }
+    shown
+}
+
+/// Text from outside as code.
+fn code(text: &str) -> String {
+    format!(
+        "`{}`",
+        printable(text).replace('`', "'").replace('|', "\\|")
+    )
+}
