@@ -23,8 +23,6 @@ pub use spec::{
 };
 pub use yaml::parse_yaml;
 
-
-
 use crate::{BundleId, Name, Timestamp, Version};
 
 /// Largest manifest read, in bytes.
