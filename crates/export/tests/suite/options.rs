@@ -1,13 +1,13 @@
 //! Options, determinism and refusals.
 
-use amphora_checkpoint::architecture::{Architecture, Port};
+use amphora_checkpoint::architecture::{Architecture, Axis, Port, Values};
 use amphora_checkpoint::{Checkpoint, Limits};
 use amphora_error::ErrorKind;
 use amphora_export::{ExportOptions, export};
 use amphora_files::RelativePath;
 use amphora_onnx::build::GraphBuilder;
 use amphora_onnx::proto::{ModelProto, TensorProto};
-use amphora_onnx::{Model, TensorSpec};
+use amphora_onnx::{Dim, Model, TensorSpec};
 use amphora_testing::each;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
@@ -203,6 +203,25 @@ fn weights_that_cannot_be_used_as_they_are_stored_are_not_linked() {
     );
 }
 
+/// What the contract of a graph says of ports.
+fn specs(ports: &[Port]) -> Vec<TensorSpec> {
+    let dim = |axis: &Axis| match axis {
+        Axis::Fixed(size) => Dim::Fixed(*size),
+        Axis::Dynamic { name, .. } => Dim::Symbol((*name).to_owned()),
+    };
+    ports
+        .iter()
+        .map(|port| TensorSpec {
+            name: port.name.clone(),
+            dtype: match port.values {
+                Values::Real => amphora_onnx::Dtype::Float32,
+                Values::Index { .. } | Values::Mask => amphora_onnx::Dtype::Int64,
+            },
+            shape: Some(port.shape.iter().map(dim).collect()),
+        })
+        .collect()
+}
+
 #[test]
 fn an_exported_model_passes_our_own_checks_and_keeps_the_declared_contract() {
     each(&CASES, |case| {
@@ -215,15 +234,15 @@ fn an_exported_model_passes_our_own_checks_and_keeps_the_declared_contract() {
                 let bytes = amphora_onnx::write::to_bytes(&proto);
                 let model = Model::from_bytes(bytes.into(), None, &Default::default()).unwrap();
                 let contract = model.contract().unwrap();
-                let names = |specs: &[TensorSpec]| -> Vec<String> {
-                    specs.iter().map(|spec| spec.name.clone()).collect()
-                };
-                let ports = |ports: &[Port]| -> Vec<String> {
-                    ports.iter().map(|port| port.name.clone()).collect()
-                };
-                let right = names(&contract.inputs) == ports(&architecture.inputs())
-                    && names(&contract.outputs) == ports(&architecture.outputs())
-                    && contract.opset == version;
+                let inferred = model.infer_shapes().unwrap();
+                let right = contract.inputs == specs(&architecture.inputs())
+                    && contract.outputs == specs(&architecture.outputs())
+                    && contract.opset == version
+                    && inferred.contradictions.is_empty()
+                    && contract.outputs.iter().all(|output| {
+                        let value = &inferred.values[&output.name];
+                        value.dtype == Some(output.dtype) && value.shape == output.shape
+                    });
                 match (model.check(), right) {
                     (Ok(()), true) => None,
                     (checked, _) => Some(format!("opset {version}: {checked:?} {contract:?}")),
