@@ -150,12 +150,21 @@ impl<'a> Emitter<'a> {
 /// Linking uses bytes where they lie, so they must lie in a safetensors file, as float32.
 fn refuse_unlinkable(checkpoint: &Checkpoint) -> Result<()> {
     let hint = "export without linking; the weights are then copied into the model";
-    if checkpoint.format() != Format::Safetensors {
+    let sharded = checkpoint
+        .tensors()
+        .values()
+        .any(|tensor| tensor.file_offset().is_none());
+    let found = match checkpoint.format() {
+        Format::Safetensors if sharded => Some("several shards".to_owned()),
+        Format::Safetensors => None,
+        format => Some(format!("a {format} file")),
+    };
+    if let Some(found) = found {
         return Err(Error::unsupported(
             "link-format",
-            "only weights in a safetensors file can be linked",
+            "only weights in one safetensors file can be linked",
         )
-        .found(format!("a {} file", checkpoint.format()))
+        .found(found)
         .hint(hint));
     }
     let faults: Vec<String> = checkpoint

@@ -223,6 +223,38 @@ fn specs(ports: &[Port]) -> Vec<TensorSpec> {
 }
 
 #[test]
+fn shards_are_not_linked() {
+    let (Some(folder), Some((architecture, _))) = (
+        amphora_testing::fixture("planner_mlp"),
+        Case {
+            fixture: "planner_mlp",
+            checkpoint: "model.safetensors",
+        }
+        .open(),
+    ) else {
+        return;
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| scratch.path().join(name);
+    fs_err::copy(folder.join("model.safetensors"), at("1.safetensors")).unwrap();
+    let whole = Checkpoint::open(at("1.safetensors"), &Default::default()).unwrap();
+    let map: serde_json::Map<String, serde_json::Value> = whole
+        .tensors()
+        .keys()
+        .map(|name| (name.clone(), "1.safetensors".into()))
+        .collect();
+    let index = serde_json::json!({ "weight_map": map }).to_string();
+    fs_err::write(at("model.safetensors.index.json"), index).unwrap();
+    let shards = Checkpoint::open(scratch.path(), &Default::default()).unwrap();
+    assert!(export(&architecture, &shards, &opset(14)).is_ok());
+    let error = export(&architecture, &shards, &linked()).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.rule()),
+        (ErrorKind::Unsupported, "link-format")
+    );
+}
+
+#[test]
 fn an_exported_model_passes_our_own_checks_and_keeps_the_declared_contract() {
     each(&CASES, |case| {
         let Some((architecture, checkpoint)) = case.open() else {
