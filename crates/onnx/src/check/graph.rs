@@ -150,13 +150,15 @@ impl<'m> Checker<'m> {
         scope: &Scope<'_, 'm>,
         place: &Place<'_>,
     ) {
-        if let Some(cycle) = order::cycle(nodes) {
+        let cycle = order::cycle(nodes).unwrap_or_default();
+        if !cycle.is_empty() {
             let message = format!(
                 "the nodes depend on each other in a cycle: {}",
                 order::describe(nodes, &cycle)
             );
             self.findings.malformed("cycle", place, message);
         }
+        let cycle: HashSet<usize> = cycle.into_iter().collect();
         for (index, input) in uses {
             let node = &nodes[*index];
             let at = place.step(Step::Node {
@@ -165,12 +167,12 @@ impl<'m> Checker<'m> {
                 operator: node.op_type(),
             });
             // By now the scope holds what the later nodes make, too.
-            if scope.has(input) {
+            if !scope.has(input) {
+                let message = format!("nothing before the node makes its input {}", quoted(input));
+                self.findings.malformed("input-dangling", &at, message);
+            } else if !cycle.contains(index) {
                 let message = format!("input {} is only made by a later node", quoted(input));
                 self.findings.malformed("node-order", &at, message);
-            } else {
-                let message = format!("nothing makes input {}", quoted(input));
-                self.findings.malformed("input-dangling", &at, message);
             }
         }
     }

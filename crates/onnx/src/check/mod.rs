@@ -1,7 +1,7 @@
 //! Whether a model makes sense: names, order, operators, attributes, sub-graphs, functions.
 //!
 //! At least as strict as `onnx.checker.check_model` of the Python package `onnx`; a list beside the
-//! agreement test (`tests/checker_disagreements.tsv`) names every rule by which it is stricter. Payloads
+//! agreement test (`tests/checking/checker_disagreements.tsv`) names every rule by which it is stricter. Payloads
 //! of tensors are not looked at again: [`Model`] cannot be made with one that breaks a rule.
 
 mod attribute;

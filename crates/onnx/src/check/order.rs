@@ -9,7 +9,7 @@ use crate::proto::NodeProto;
 /// Most nodes of a cycle that are named.
 const NAMED: usize = 32;
 
-/// The nodes of one cycle, in the order of the data, or `None` when there is none.
+/// The nodes of one cycle in the order of the data, the earliest first, or `None` when there is none.
 ///
 /// Only edges inside this list of nodes count; `O(nodes + edges)`, without recursion.
 pub(super) fn cycle(nodes: &[NodeProto]) -> Option<Vec<usize>> {
@@ -51,6 +51,8 @@ pub(super) fn cycle(nodes: &[NodeProto]) -> Option<Vec<usize>> {
         if let Some(first) = step_of.insert(current, path.len()) {
             path.drain(..first);
             path.reverse();
+            let earliest = (0..path.len()).min_by_key(|position| path[*position]);
+            path.rotate_left(earliest.unwrap_or(0));
             return Some(path);
         }
         path.push(current);

@@ -2,7 +2,7 @@
 
 use amphora_onnx::operators;
 
-const TABLE: &str = include_str!("../operators/operators.tsv");
+const TABLE: &str = include_str!("../../operators/operators.tsv");
 
 #[test]
 fn every_record_of_the_table_is_read() {

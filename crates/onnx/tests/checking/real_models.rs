@@ -1,16 +1,12 @@
 //! No model that others made and use is refused.
 
-#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-
-mod support;
-
 use amphora_onnx::{Limits, Model};
 
 #[test]
 fn real_models_pass() {
     let scratch = tempfile::tempdir().unwrap();
-    let mut models = support::models(scratch.path());
-    models.extend(support::models_of_onnx());
+    let mut models = crate::support::models(scratch.path());
+    models.extend(crate::support::models_of_onnx());
     amphora_testing::each(&models, |path| {
         let model = match Model::open(path, &Limits::default()) {
             // Its weights are elsewhere.

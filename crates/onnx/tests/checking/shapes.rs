@@ -1,9 +1,5 @@
 //! Inferred dtypes and shapes against `onnx.shape_inference`.
 
-#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-
-mod support;
-
 use std::collections::BTreeMap;
 
 use amphora_onnx::{Dim, Dtype, InferredTensor, Limits, Model};
@@ -44,8 +40,8 @@ fn shapes_agree_with_the_reference() {
         return;
     };
     let scratch = tempfile::tempdir().unwrap();
-    let mut models = support::models(scratch.path());
-    models.extend(support::models_of_onnx());
+    let mut models = crate::support::models(scratch.path());
+    models.extend(crate::support::models_of_onnx());
     let arguments: Vec<&str> = models.iter().map(|path| path.to_str().unwrap()).collect();
     let printed = peer.run(INFER, &arguments);
     let expected: Vec<&str> = printed.lines().collect();

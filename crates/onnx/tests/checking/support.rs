@@ -12,7 +12,6 @@ pub(crate) fn models(scratch: &Path) -> Vec<PathBuf> {
 }
 
 /// The test models that the Python package `onnx` ships.
-#[allow(dead_code, reason = "not every test needs them")]
 pub(crate) fn models_of_onnx() -> Vec<PathBuf> {
     let peer = amphora_testing::peer("onnx", None);
     let program = "import onnx, os; print(os.path.dirname(onnx.__file__))";
