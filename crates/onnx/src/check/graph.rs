@@ -206,7 +206,8 @@ impl<'m> Checker<'m> {
         for info in &graph.value_info {
             if let Some(fault) = info.r#type.as_ref().and_then(types::fault) {
                 let message = format!("the type of value {}: {fault}", quoted(info.name()));
-                self.findings.warn("value-type", place, message);
+                self.findings
+                    .warn(fault.kind(), "value-type", place, message);
             }
         }
     }

@@ -16,7 +16,7 @@ mod types;
 
 use std::collections::HashMap;
 
-use amphora_error::{Result, quoted};
+use amphora_error::{ErrorKind, Result, quoted};
 
 use crate::operators;
 use crate::proto::{ModelProto, OperatorSetIdProto};
@@ -106,7 +106,8 @@ impl<'m> Checker<'m> {
         self.functions(proto, &surroundings);
         if !proto.training_info.is_empty() {
             let message = "training information is neither checked nor used";
-            self.findings.warn("training-info", &place, message);
+            self.findings
+                .warn(ErrorKind::Unsupported, "training-info", &place, message);
         }
     }
 

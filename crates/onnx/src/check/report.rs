@@ -13,7 +13,7 @@ const KEPT: usize = 200;
 /// One fault or oddity of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The category of the fault.
+    /// The category of the fault; of an oddity, the one it would have as a fault.
     pub kind: ErrorKind,
     /// The rule that is broken, a stable kebab-case word.
     pub rule: &'static str,
@@ -76,6 +76,8 @@ pub(crate) struct Findings {
     report: CheckReport,
     /// Operators that cannot be used, each listed once: how often it occurs, and where first.
     operators: BTreeMap<UnusableOperator, (u64, String)>,
+    /// Operators that only an engine may know, likewise.
+    custom: BTreeMap<UnusableOperator, (u64, String)>,
 }
 
 /// An operator that a node asks for and the imported operator set does not offer.
@@ -129,13 +131,13 @@ impl Findings {
 
     pub(crate) fn warn(
         &mut self,
+        kind: ErrorKind,
         rule: &'static str,
         place: &Place<'_>,
         message: impl Into<String>,
     ) {
         if self.report.warnings.len() < KEPT {
-            let (kind, place) = (ErrorKind::Negative, place.to_string());
-            let message = message.into();
+            let (place, message) = (place.to_string(), message.into());
             self.report.warnings.push(Finding {
                 kind,
                 rule,
@@ -146,8 +148,18 @@ impl Findings {
     }
 
     pub(crate) fn operator(&mut self, operator: UnusableOperator, place: &Place<'_>) {
-        let entry = self.operators.entry(operator);
-        entry.or_insert_with(|| (0, place.to_string())).0 += 1;
+        let custom = operator.why == Unusable::Custom;
+        let list = if custom {
+            &mut self.custom
+        } else {
+            &mut self.operators
+        };
+        let full = list.len() >= KEPT;
+        match list.get_mut(&operator) {
+            Some((times, _)) => *times += 1,
+            None if full => self.report.omitted += u64::from(!custom),
+            None => drop(list.insert(operator, (1, place.to_string()))),
+        }
     }
 
     fn add(&mut self, kind: ErrorKind, rule: &'static str, place: &Place<'_>, message: String) {
@@ -166,29 +178,27 @@ impl Findings {
 
     /// Whether no fault was found so far.
     pub(crate) fn is_sound(&self) -> bool {
-        let usable = |operator: &UnusableOperator| operator.why == Unusable::Custom;
-        self.report.errors.is_empty() && self.operators.keys().all(usable)
+        self.report.errors.is_empty() && self.operators.is_empty()
     }
 
-    pub(crate) fn into_report(mut self) -> CheckReport {
-        for (operator, (times, place)) in std::mem::take(&mut self.operators) {
+    pub(crate) fn into_report(self) -> CheckReport {
+        let mut report = self.report;
+        let finding = |(operator, (times, place)): (UnusableOperator, (u64, String))| {
             let (rule, message) = operator.describe(times);
-            let kind = ErrorKind::Unsupported;
-            let custom = operator.why == Unusable::Custom;
-            let list = match custom {
-                true => &mut self.report.warnings,
-                false => &mut self.report.errors,
-            };
-            list.push(Finding {
-                kind,
+            Finding {
+                kind: ErrorKind::Unsupported,
                 rule,
                 place,
                 message,
-            });
-        }
+            }
+        };
+        report
+            .errors
+            .extend(self.operators.into_iter().map(finding));
+        report.warnings.extend(self.custom.into_iter().map(finding));
         // Malformed, Limit, Unsupported is the order of the kinds too.
-        self.report.errors.sort_by_key(|finding| finding.kind);
-        self.report
+        report.errors.sort_by_key(|finding| finding.kind);
+        report
     }
 }
 

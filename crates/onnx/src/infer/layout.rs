@@ -205,6 +205,9 @@ pub(super) fn unsqueeze(call: &Call<'_>) -> Outcome {
             _ => unknown(),
         };
     };
+    if axes.len() > super::MOST_ELEMENTS {
+        return unknown();
+    }
     let rank = input.len() + axes.len();
     let added = positions(&axes, rank)?;
     let mut rest = input.iter();

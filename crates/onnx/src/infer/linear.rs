@@ -64,7 +64,7 @@ pub(super) fn einsum(call: &Call<'_>) -> Outcome {
         return unknown();
     };
     let equation: String = equation.chars().filter(|c| !c.is_whitespace()).collect();
-    if equation.contains('.') {
+    if equation.contains('.') || equation.len() > super::MOST_ELEMENTS {
         return unknown();
     }
     let (operands, result) = match equation.split_once("->") {

@@ -18,7 +18,7 @@ mod value;
 
 use std::collections::{BTreeMap, HashMap};
 
-use amphora_error::{Result, quoted};
+use amphora_error::{ErrorKind, Result, quoted};
 
 use crate::check::Findings;
 use crate::operators::{self, Operator, Presence};
@@ -300,7 +300,9 @@ impl<'m> Inference<'m, '_> {
     fn contradiction(&mut self, rule: &'static str, place: &Place<'_>, message: String) {
         match self.certain {
             true => self.findings.malformed(rule, place, message),
-            false => self.findings.warn(rule, place, message),
+            false => self
+                .findings
+                .warn(ErrorKind::Malformed, rule, place, message),
         }
     }
 

@@ -49,14 +49,17 @@ fn joined(call: &Call<'_>) -> Option<Vec<Scalar>> {
             }
             _ => return None,
         }
+        if all.len() > super::MOST_ELEMENTS {
+            return None;
+        }
     }
     let known = all.iter().any(|scalar| *scalar != Scalar::Unknown);
-    (known && all.len() <= super::MOST_ELEMENTS).then_some(all)
+    known.then_some(all)
 }
 
 pub(super) fn split(call: &Call<'_>) -> Outcome {
     let outputs = call.node.output.len();
-    let Some(input) = call.shape(0) else {
+    let Some(input) = call.shape(0).filter(|_| outputs <= super::MOST_ELEMENTS) else {
         return unknown();
     };
     let axis = axis(call.int("axis").unwrap_or(0), input.len())?;

@@ -2,8 +2,15 @@
 
 use std::sync::Arc;
 
+use amphora_error::printable;
+
 use crate::proto::{TensorTypeProto, TypeProto, TypeValue};
 use crate::{Dim, Dtype};
+
+/// Most dimensions of a shape that a message shows.
+const SHOWN_DIMENSIONS: usize = 8;
+/// Most characters of a symbol that a message shows.
+const SHOWN_CHARACTERS: usize = 40;
 
 /// One dimension while shapes are inferred. Symbols are shared, not copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +111,15 @@ impl Size {
 
 impl std::fmt::Display for Size {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.to_dim().fmt(f)
+        match self {
+            Self::Fixed(size) => write!(f, "{size}"),
+            Self::Symbol(name) if name.chars().nth(SHOWN_CHARACTERS).is_some() => {
+                let cut: String = name.chars().take(SHOWN_CHARACTERS).collect();
+                write!(f, "{}...", printable(&cut))
+            }
+            Self::Symbol(name) => f.write_str(&printable(name)),
+            Self::Unknown => f.write_str("?"),
+        }
     }
 }
 
@@ -231,7 +246,14 @@ impl Value {
 
 /// A shape in words: `[2, batch, ?]`.
 pub(super) fn show(shape: &[Size]) -> String {
-    let dims: Vec<String> = shape.iter().map(Size::to_string).collect();
+    let mut dims: Vec<String> = shape
+        .iter()
+        .take(SHOWN_DIMENSIONS)
+        .map(Size::to_string)
+        .collect();
+    if shape.len() > SHOWN_DIMENSIONS {
+        dims.push(format!("({} more)", shape.len() - SHOWN_DIMENSIONS));
+    }
     format!("[{}]", dims.join(", "))
 }
 

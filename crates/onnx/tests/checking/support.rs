@@ -18,7 +18,8 @@ pub(crate) fn models_of_onnx() -> Vec<PathBuf> {
     models_beneath(peer.map(|peer| peer.run(program, &[]).trim().into()))
 }
 
-fn models_beneath(folder: Option<PathBuf>) -> Vec<PathBuf> {
+/// Every model beneath a folder, in order.
+pub(crate) fn models_beneath(folder: Option<PathBuf>) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = folder.into_iter().collect();
     let mut models = Vec::new();
     while let Some(folder) = folders.pop() {
