@@ -1,0 +1,212 @@
+//! Inputs that make sense for each known architecture.
+
+use std::collections::BTreeMap;
+
+use amphora_checkpoint::architecture::Architecture;
+use amphora_error::{Error, Result, quoted};
+use amphora_models::{Array, Data};
+
+use super::random::Random;
+use super::{MAX_BYTES, SEED};
+
+/// Longest sequence drawn, whatever the model could take: attention over it takes quadratic memory.
+const LONGEST: usize = 1024;
+/// Longest of the short sequences, which are padded to the longest of them.
+const SHORT: u64 = 16;
+/// Nonzero features of a realistic planner input.
+const ACTIVE_FEATURES: u64 = 60;
+/// Samples per second of the sensor windows.
+const SAMPLE_RATE: f64 = 100.0;
+
+/// Inputs of several cases, stacked along the first dimension.
+pub(super) struct Drawn {
+    pub(super) inputs: BTreeMap<String, Array>,
+    pub(super) cases: usize,
+}
+
+/// At most `cases` cases, fewer only where their inputs would exceed [`MAX_BYTES`].
+pub(super) fn draw(architecture: &Architecture, cases: usize) -> Result<Vec<Drawn>> {
+    let mut random = Random::new(SEED);
+    match architecture {
+        Architecture::Mlp(config) => features(&mut random, config.d_in, cases),
+        Architecture::Transformer(config) => tokens(
+            &mut random,
+            config.vocab_size,
+            config.pad_id,
+            config.max_len,
+            cases,
+        ),
+        Architecture::Urm(config) => tokens(
+            &mut random,
+            config.vocab_size,
+            config.pad_id,
+            config.max_len,
+            cases,
+        ),
+        Architecture::Conv2dFsq(config) => {
+            let shape = [config.channels, config.sensors, config.window];
+            windows(&mut random, shape, cases)
+        }
+        other => Err(Error::unsupported(
+            "golden-architecture",
+            format!("no inputs are known for {}", quoted(other.model_type())),
+        )),
+    }
+}
+
+/// How many of `cases` fit when each has `elements` elements of `bytes` bytes; at least one.
+fn affordable(cases: usize, elements: u64, bytes: u64) -> usize {
+    let most = MAX_BYTES / elements.saturating_mul(bytes).max(1);
+    cases
+        .min(usize::try_from(most).unwrap_or(usize::MAX))
+        .max(1)
+}
+
+/// All zeros, one-hot, dense, dense times 1000, dense times 1e-6, then sparse as planner features
+/// are: mostly ones and fractions.
+fn features(random: &mut Random, width: u64, cases: usize) -> Result<Vec<Drawn>> {
+    let cases = affordable(cases, width, 4);
+    let width = to_usize(width)?;
+    let mut values = Vec::with_capacity(cases * width);
+    for case in 0..cases {
+        let scale = match case {
+            2 => 1.0,
+            3 => 1000.0,
+            4 => 1e-6,
+            _ => 0.0,
+        };
+        let start = values.len();
+        values.extend((0..width).map(|_| {
+            if scale > 0.0 {
+                as_f32(random.normal() * scale)
+            } else {
+                0.0
+            }
+        }));
+        let active = match case {
+            0 | 2..=4 => 0,
+            1 => 1,
+            _ => ACTIVE_FEATURES.min(width as u64 / 4 + 1),
+        };
+        for _ in 0..active {
+            let place = start + to_usize(random.range(0, width as u64))?;
+            let fraction = random.unit();
+            values[place] = if case == 1 || fraction < 0.5 {
+                1.0
+            } else {
+                as_f32(random.unit())
+            };
+        }
+    }
+    let inputs = [("input", Array::new(vec![cases, width], Data::F64(values))?)];
+    Ok(vec![drawn(inputs, cases)])
+}
+
+/// Right-padded token ids of lengths 1, 2, 3 and then up to [`SHORT`], and one sequence as long as
+/// the model takes, alone, so that the others are not padded to it.
+fn tokens(
+    random: &mut Random,
+    vocabulary: u64,
+    padding: u64,
+    max_len: u64,
+    cases: usize,
+) -> Result<Vec<Drawn>> {
+    let longest = to_usize(max_len)?.min(LONGEST);
+    let short = max_len.min(SHORT);
+    let one_is_long = cases > 4 && longest as u64 > short;
+    let lengths = (0..cases - usize::from(one_is_long))
+        .map(|case| match case {
+            0..3 => to_usize((case as u64 + 1).min(short)),
+            _ => to_usize(random.range(4.min(short), short + 1)),
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut batches = vec![padded(random, vocabulary, padding, &lengths)?];
+    if one_is_long {
+        batches.push(padded(random, vocabulary, padding, &[longest])?);
+    }
+    Ok(batches)
+}
+
+fn padded(random: &mut Random, vocabulary: u64, padding: u64, lengths: &[usize]) -> Result<Drawn> {
+    let width = lengths.iter().copied().max().unwrap_or(0);
+    let mut ids = Vec::with_capacity(lengths.len() * width);
+    let mut mask = Vec::with_capacity(ids.capacity());
+    for &length in lengths {
+        for position in 0..width {
+            let token = position < length;
+            // Not the id of padding where there is another one.
+            let mut id = random.range(0, vocabulary);
+            if id == padding {
+                id = (id + 1) % vocabulary;
+            }
+            ids.push(if token { id } else { padding } as i64);
+            mask.push(i64::from(token));
+        }
+    }
+    let shape = vec![lengths.len(), width];
+    let inputs = [
+        ("input_ids", Array::new(shape.clone(), Data::I64(ids))?),
+        ("attention_mask", Array::new(shape, Data::I64(mask))?),
+    ];
+    Ok(drawn(inputs, lengths.len()))
+}
+
+/// A sensor at rest, then two slow sines per sensor and channel with a little noise, within the
+/// range of -10 to 10 that document 003's data contract allows.
+fn windows(random: &mut Random, shape: [u64; 3], cases: usize) -> Result<Vec<Drawn>> {
+    let elements = shape.iter().try_fold(1_u64, |n, d| n.checked_mul(*d));
+    let cases = affordable(cases, elements.unwrap_or(u64::MAX), 4);
+    let [channels, sensors, steps] = [
+        to_usize(shape[0])?,
+        to_usize(shape[1])?,
+        to_usize(shape[2])?,
+    ];
+    let mut values = Vec::with_capacity(cases * channels * sensors * steps);
+    for case in 0..cases {
+        for _ in 0..channels * sensors {
+            let offset = random.normal() * 0.5;
+            let mut wave = || {
+                let (amplitude, frequency) = (random.unit() * 2.0, 0.3 + random.unit() * 5.0);
+                let phase = random.unit();
+                move |t: f64| amplitude * (std::f64::consts::TAU * (frequency * t + phase)).sin()
+            };
+            let (first, second) = (wave(), wave());
+            for step in 0..steps {
+                let t = step as f64 / SAMPLE_RATE;
+                let value = offset + first(t) + second(t) + random.normal() * 0.05;
+                values.push(if case == 0 {
+                    0.0
+                } else {
+                    as_f32(value.clamp(-10.0, 10.0))
+                });
+            }
+        }
+    }
+    let shape = vec![cases, channels, sensors, steps];
+    let inputs = [("imu_input", Array::new(shape, Data::F64(values))?)];
+    Ok(vec![drawn(inputs, cases)])
+}
+
+fn drawn<const N: usize>(inputs: [(&str, Array); N], cases: usize) -> Drawn {
+    Drawn {
+        inputs: inputs
+            .into_iter()
+            .map(|(name, array)| (name.to_owned(), array))
+            .collect(),
+        cases,
+    }
+}
+
+/// Rounded to what the graph is fed, so that reference and engine get the same number.
+fn as_f32(value: f64) -> f64 {
+    f64::from(value as f32)
+}
+
+fn to_usize(size: u64) -> Result<usize> {
+    usize::try_from(size).map_err(|_| {
+        Error::limit(
+            "golden-size",
+            "the inputs of one case do not fit into memory",
+        )
+    })
+}
