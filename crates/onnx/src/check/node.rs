@@ -41,6 +41,12 @@ impl<'m> Checker<'m> {
             let default = domain.is_empty().then_some("ai.onnx");
             default.and_then(|alias| surroundings.opsets.get(alias))
         });
+        if domain == "ai.onnx" {
+            // The specification allows it, onnx.checker and some engines do not.
+            let message =
+                "the node spells out the domain 'ai.onnx', which readers expect to be empty";
+            self.findings.unsupported("domain-alias", place, message);
+        }
         match imported {
             Some(opset) => self.operator(node, *opset, surroundings, place),
             None => {

@@ -138,7 +138,6 @@ fn rules(path: &Path) -> Vec<(&'static str, String)> {
 
 /// Writes mutants of every model, each group beside the data files of its model.
 fn make(folder: &Path, scratch: &Path) -> usize {
-    let mut random = Random(0x5eed);
     let mut made = 0;
     fs::create_dir_all(folder).unwrap();
     let mut bases: Vec<(PathBuf, ModelProto)> = Vec::new();
@@ -158,6 +157,7 @@ fn make(folder: &Path, scratch: &Path) -> usize {
             // The model built here is the only one with functions and sparse tensors.
             for round in 0..EACH * if path.as_os_str().is_empty() { 4 } else { 1 } {
                 let mut mutant = base.clone();
+                let mut random = Random::of_word(&format!("{position} {kind} {round}"));
                 if mutate(&mut mutant, &mut random).is_none() || mutant == base {
                     continue;
                 }

@@ -169,6 +169,13 @@ const CASES: &[Case] = &[
     malformed("opset-not-imported", "'y'", |m| {
         add(m).domain = Some("y".into())
     }),
+    unsupported("domain-alias", "'ai.onnx'", |m| {
+        m.opset_import[0].domain = Some("ai.onnx".into());
+        add(m).domain = Some("ai.onnx".into());
+        for function in &mut m.functions {
+            function.opset_import[0].domain = None;
+        }
+    }),
     malformed("metadata-duplicate", "'k'", |m| {
         let entry = StringStringEntryProto {
             key: Some("k".into()),

@@ -12,9 +12,15 @@ use amphora_onnx::proto::{
 use bytes::Bytes;
 
 /// A small generator of pseudo-random numbers (xorshift64*), the same on every machine.
-pub(crate) struct Random(pub(crate) u64);
+pub(crate) struct Random(u64);
 
 impl Random {
+    /// The generator that belongs to a word: one more mutant does not change the others.
+    pub(crate) fn of_word(word: &str) -> Self {
+        let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        Self(word.bytes().fold(0xcbf2_9ce4_8422_2325, hash))
+    }
+
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;

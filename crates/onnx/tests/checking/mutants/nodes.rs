@@ -29,6 +29,12 @@ pub(super) const MUTATIONS: &[(&str, Mutation)] = &[
             ]),
         )
     }),
+    ("node-domain-spelled-out", |m, r| {
+        let alias = || Some("ai.onnx".to_owned());
+        let mut imports = m.opset_import.iter_mut();
+        imports.find(|import| import.domain().is_empty())?.domain = alias();
+        set(&mut node(m, r)?.domain, alias())
+    }),
     ("node-input-name", |m, r| {
         let list = &mut node(m, r)?.input;
         *r.of(list)? = r.pick(&["", "nowhere"]).into();
