@@ -5,6 +5,7 @@
 mod agreement;
 mod built;
 mod hostile;
+mod hostile_cases;
 mod mutants;
 mod operators;
 mod real_models;
