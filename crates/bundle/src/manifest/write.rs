@@ -124,7 +124,9 @@ fn float(digits: &str) -> String {
     };
     let point = if mantissa.contains('.') { "" } else { ".0" };
     match exponent {
-        Some(exponent) if exponent.starts_with('-') => format!("{mantissa}{point}e{exponent}"),
+        Some(exponent) if exponent.starts_with(['-', '+']) => {
+            format!("{mantissa}{point}e{exponent}")
+        }
         Some(exponent) => format!("{mantissa}{point}e+{exponent}"),
         None => format!("{mantissa}{point}"),
     }
