@@ -1,0 +1,540 @@
+//! Manifests: what is read, what is refused and where, and that writing and reading agree.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use amphora_bundle::manifest::{FormatEntry, IoSpec, Preprocessing, Requirements, Tolerance};
+use amphora_bundle::{Manifest, ManifestFields, Name, Timestamp, Version};
+use amphora_error::ErrorKind;
+use amphora_onnx::Dim;
+use support::{path, sealed, store};
+
+/// The manifest of a small bundle, as it was written.
+fn healthy() -> &'static str {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    TEXT.get_or_init(|| {
+        let scratch = tempfile::tempdir().unwrap();
+        let sealed = sealed(&store(scratch.path()), "demo", "1.0.0", 0);
+        sealed.manifest().to_yaml().unwrap()
+    })
+}
+
+fn fields() -> ManifestFields {
+    Manifest::parse(healthy().as_bytes()).unwrap().into_fields()
+}
+
+#[test]
+fn what_is_written_is_read_back_and_written_the_same() {
+    let manifest = Manifest::parse(healthy().as_bytes()).unwrap();
+    assert_eq!(manifest.to_yaml().unwrap(), healthy());
+    assert_eq!(manifest.computed_id().unwrap(), manifest.identity.id);
+    let short = healthy().replace("axon.mlos.io/v1", "v1");
+    assert_eq!(*Manifest::parse(short.as_bytes()).unwrap(), *manifest);
+}
+
+#[test]
+fn yaml_that_is_more_than_plain_data_is_refused_with_its_place() {
+    let line_of = |needle: &str| {
+        let line = healthy().lines().position(|line| line.contains(needle));
+        format!("line {}", line.unwrap() + 1)
+    };
+    let description = line_of("description:");
+    let kind = line_of("kind: Model");
+    let opset = line_of("opset: 14");
+    let absolute = line_of("absolute:");
+    let first = "line 1".to_owned();
+    let end = "line of the last key".to_owned();
+    let deep = format!("description: {}{}", "[".repeat(200), "]".repeat(200));
+    let aliases = format!("x: &a [1]\ny: [{}]\n", "*a, ".repeat(64));
+    let replaced: [(&str, &str, &str, &str, &String); 21] = [
+        (
+            "key twice",
+            "kind: Model",
+            "kind: Model\nkind: Model",
+            "manifest",
+            &kind,
+        ),
+        (
+            "unknown key",
+            "kind: Model",
+            "kind: Model\nextra: 1",
+            "manifest",
+            &kind,
+        ),
+        ("missing key", "kind: Model\n", "", "manifest", &end),
+        (
+            "anchor",
+            "kind: Model",
+            "kind: &a Model",
+            "yaml-anchor",
+            &kind,
+        ),
+        ("alias", "kind: Model", "kind: *a", "yaml", &kind),
+        (
+            "merge key",
+            "kind: Model",
+            "kind: Model\n<<: {a: 1}",
+            "yaml-merge-key",
+            &kind,
+        ),
+        ("tag", "kind: Model", "kind: !!str Model", "yaml-tag", &kind),
+        (
+            "own tag",
+            "kind: Model",
+            "kind: !model Model",
+            "yaml-tag",
+            &kind,
+        ),
+        (
+            "binary",
+            "description: \"adds a constant\"",
+            "description: !!binary YWJj",
+            "yaml-tag",
+            &description,
+        ),
+        (
+            "NUL",
+            "description: \"adds a constant\"",
+            "description: \"a\\0b\"",
+            "yaml-control",
+            &description,
+        ),
+        (
+            "escape",
+            "description: \"adds a constant\"",
+            "description: \"a\\e[31mb\"",
+            "yaml-control",
+            &description,
+        ),
+        (
+            "surrogate",
+            "description: \"adds a constant\"",
+            "description: \"\\ud800\"",
+            "yaml",
+            &description,
+        ),
+        (
+            "depth",
+            "description: \"adds a constant\"",
+            &deep,
+            "yaml-depth",
+            &description,
+        ),
+        (
+            "infinity",
+            "absolute: 0.00001",
+            "absolute: .inf",
+            "manifest",
+            &absolute,
+        ),
+        (
+            "NaN",
+            "absolute: 0.00001",
+            "absolute: .nan",
+            "manifest",
+            &absolute,
+        ),
+        (
+            "overflow",
+            "absolute: 0.00001",
+            "absolute: 1e999",
+            "manifest",
+            &absolute,
+        ),
+        (
+            "2^64",
+            "opset: 14",
+            "opset: 18446744073709551616",
+            "manifest",
+            &opset,
+        ),
+        ("negative", "opset: 14", "opset: -14", "manifest", &opset),
+        ("fraction", "opset: 14", "opset: 14.5", "manifest", &opset),
+        (
+            "directive",
+            "apiVersion",
+            "%YAML 1.2\n---\napiVersion",
+            "yaml",
+            &first,
+        ),
+        ("tab", "kind: Model", "kind: Model\n\t- x", "yaml", &kind),
+    ];
+    let mut rows: Vec<(&str, String, &str, String)> = replaced
+        .into_iter()
+        .map(|(name, from, to, rule, place)| {
+            assert!(healthy().contains(from), "{from}");
+            (name, healthy().replacen(from, to, 1), rule, place.clone())
+        })
+        .collect();
+    let whole: [(&str, String, &str, &str); 9] = [
+        (
+            "second document",
+            format!("{}---\na: 1\n", healthy()),
+            "yaml-documents",
+            "line",
+        ),
+        (
+            "byte order mark",
+            format!("\u{feff}{}", healthy()),
+            "yaml-bom",
+            "line 1, column 1",
+        ),
+        ("empty", String::new(), "yaml-empty", "line 1"),
+        (
+            "only a comment",
+            "# nothing\n".to_owned(),
+            "yaml-empty",
+            "line 1",
+        ),
+        ("many aliases", aliases, "yaml-anchor", "line 1"),
+        ("a list", "- a\n".to_owned(), "manifest", "line 1"),
+        ("a word", "manifest\n".to_owned(), "manifest", "line 1"),
+        ("JSON with a tail", "{} {}".to_owned(), "yaml", "line 1"),
+        ("a billion levels", "[".repeat(1 << 20), "yaml", "line 1"),
+    ];
+    rows.extend(
+        whole
+            .into_iter()
+            .map(|(name, text, rule, place)| (name, text, rule, place.to_owned())),
+    );
+    amphora_testing::each(&rows, |(_, text, rule, place)| {
+        match Manifest::parse(text.as_bytes()) {
+            Err(error)
+                if error.rule() == *rule
+                    && matches!(error.kind(), ErrorKind::Malformed | ErrorKind::Limit)
+                    && error.item().is_some_and(|item| near(item, place)) =>
+            {
+                let shown = error.to_string();
+                (shown.len() < 1000).then_some(()).ok_or(shown)
+            }
+            answer => Err(format!("expected [{rule}] at {place}, found {answer:?}")
+                .chars()
+                .take(900)
+                .collect()),
+        }
+    });
+    assert_eq!(
+        Manifest::parse(b"\xff\xfe").unwrap_err().rule(),
+        "yaml-encoding"
+    );
+    let large = vec![b' '; (16 << 20) + 1];
+    assert_eq!(Manifest::parse(&large).unwrap_err().rule(), "manifest-size");
+}
+
+/// A fault may be noticed one line after the key that it belongs to.
+fn near(found: &str, expected: &str) -> bool {
+    let line = |text: &str| -> Option<usize> {
+        let digits = text.strip_prefix("line ")?;
+        digits.split(',').next()?.parse().ok()
+    };
+    match (line(found), line(expected)) {
+        (Some(found), Some(expected)) => found == expected || found == expected + 1,
+        (Some(_), None) => true,
+        _ => false,
+    }
+}
+
+#[test]
+fn strings_stay_strings() {
+    for word in [
+        "no",
+        "010",
+        "1.10",
+        "0x10",
+        "~x",
+        "2024-01-01",
+        "1e3",
+        "Yes",
+    ] {
+        let text = healthy().replacen("\"adds a constant\"", word, 1);
+        let manifest = Manifest::parse(text.as_bytes()).unwrap();
+        assert_eq!(manifest.metadata.description, word);
+        let again = manifest.to_yaml().unwrap();
+        let again = Manifest::parse(again.as_bytes()).unwrap();
+        assert_eq!(again.metadata.description, word);
+    }
+    let text = healthy().replacen("version: \"1.0.0\"", "version: 1.0", 1);
+    assert_eq!(
+        Manifest::parse(text.as_bytes()).unwrap_err().kind(),
+        ErrorKind::Malformed
+    );
+}
+
+#[test]
+fn every_rule_beyond_the_grammar_is_refused_by_its_name() {
+    type Break = fn(&mut ManifestFields);
+    let rows: [(&str, Break); 28] = [
+        ("manifest-file-order", |f| f.files.swap(0, 1)),
+        ("manifest-file-order", |f| {
+            let twice = f.files[0].clone();
+            f.files.insert(0, twice);
+        }),
+        ("manifest-lists-itself", |f| {
+            f.files[0].path = path("Manifest.yaml")
+        }),
+        ("manifest-file-twins", |f| {
+            let mut twin = f.files[0].clone();
+            twin.path = path("CONFIG.json");
+            f.files.insert(0, twin);
+        }),
+        ("manifest-file-and-folder", |f| {
+            let mut below = f.files[0].clone();
+            below.path = path("config.json/x");
+            f.files.insert(1, below);
+        }),
+        ("manifest-file-size", |f| f.files[0].size = u64::MAX),
+        ("manifest-entry", |f| f.spec.entry = "absent".to_owned()),
+        ("manifest-entry-io", |f| {
+            f.spec.io.inputs[0].name = "z".to_owned()
+        }),
+        ("manifest-graph-name", |f| {
+            let graph = f.spec.graphs["model"].clone();
+            f.spec.graphs.insert("../x".to_owned(), graph);
+        }),
+        ("manifest-graph-role", |f| {
+            set_graph(f, |g| g.role = "Two Words".to_owned())
+        }),
+        ("manifest-path-unlisted", |f| {
+            set_graph(f, |g| g.file = path("models/other.onnx"))
+        }),
+        ("manifest-graph-data", |f| {
+            set_graph(f, |g| g.data = vec![path("config.json")])
+        }),
+        ("manifest-io-empty", |f| {
+            set_graph(f, |g| g.io.outputs.clear())
+        }),
+        ("manifest-io-name", |f| {
+            set_graph(f, |g| g.io.inputs.push(g.io.inputs[0].clone()));
+        }),
+        ("manifest-io-name", |f| {
+            set_graph(f, |g| g.io.inputs[0].name.clear())
+        }),
+        ("manifest-io-shape", |f| {
+            set_input(f, |i| i.shape = Some(vec![-2]))
+        }),
+        ("manifest-io-shape", |f| {
+            set_input(f, |i| i.shape = Some(vec![-1]))
+        }),
+        ("manifest-io-shape", |f| {
+            set_input(f, |i| {
+                i.dims = Some(vec![Dim::Symbol("b".to_owned()), Dim::Fixed(4)])
+            });
+        }),
+        ("manifest-path-unlisted", |f| {
+            set_input(f, |i| {
+                i.preprocessing = Some(Preprocessing {
+                    r#type: "tokenization".to_owned(),
+                    tokenizer: Some(path("tokenizer.json")),
+                    tokenizer_type: None,
+                    config: None,
+                });
+            });
+        }),
+        ("manifest-format-files", |f| f.spec.format.files.clear()),
+        ("manifest-format-files", |f| {
+            f.spec.format.files[0].size += 1
+        }),
+        ("manifest-format-entry", |f| {
+            f.formats
+                .insert("coreml".to_owned(), FormatEntry::default());
+        }),
+        ("manifest-path-unlisted", |f| {
+            f.assets.labels = Some(path("label_map.json"))
+        }),
+        ("manifest-golden-graph", |f| {
+            let golden = f.golden["model"].clone();
+            f.golden.insert("other".to_owned(), golden);
+        }),
+        ("manifest-golden-output", |f| {
+            set_tolerance(f, "absent", Tolerance::exact());
+        }),
+        ("manifest-tolerance", |f| {
+            set_tolerance(f, "y", Tolerance::default())
+        }),
+        ("manifest-tolerance", |f| {
+            set_tolerance(f, "y", Tolerance::close(-1.0, 0.0))
+        }),
+        ("manifest-control", |f| {
+            f.metadata.description = "a\u{0}b".to_owned()
+        }),
+    ];
+    amphora_testing::each(&rows, |(rule, break_it)| {
+        let mut fields = fields();
+        break_it(&mut fields);
+        match Manifest::new(fields) {
+            Err(error) if error.rule() == *rule && error.kind() == ErrorKind::Malformed => Ok(()),
+            answer => Err(format!("{answer:?}")),
+        }
+    });
+    let mut many = fields();
+    many.spec.entry = "absent".to_owned();
+    many.assets.labels = Some(path("label_map.json"));
+    assert_eq!(Manifest::new(many).unwrap_err().fault_list().len(), 2);
+    let json = serde_json::to_value(fields()).unwrap();
+    serde_json::from_value::<Manifest>(json.clone()).unwrap();
+    let mut broken = json;
+    broken["spec"]["entry"] = "absent".into();
+    assert!(serde_json::from_value::<Manifest>(broken).is_err());
+}
+
+fn set_graph(fields: &mut ManifestFields, change: fn(&mut amphora_bundle::manifest::Graph)) {
+    let graph = fields.spec.graphs.get_mut("model").unwrap();
+    change(graph);
+    fields.spec.io = graph.io.clone();
+}
+
+fn set_input(fields: &mut ManifestFields, change: fn(&mut IoSpec)) {
+    let graph = fields.spec.graphs.get_mut("model").unwrap();
+    change(&mut graph.io.inputs[0]);
+    fields.spec.io = graph.io.clone();
+}
+
+fn set_tolerance(fields: &mut ManifestFields, output: &str, tolerance: Tolerance) {
+    let golden = fields.golden.get_mut("model").unwrap();
+    golden.tolerance = BTreeMap::from([(output.to_owned(), tolerance)]);
+}
+
+#[test]
+fn a_manifest_for_a_newer_amphora_is_unsupported_whatever_else_it_says() {
+    let newer = healthy().replacen(
+        "amphora_min_version: \"0.1.0\"",
+        "amphora_min_version: 9.0.0",
+        1,
+    );
+    assert_ne!(newer, healthy());
+    for text in [
+        newer.clone(),
+        newer.replacen("kind: Model", "kind: Model\nfuture: 1", 1),
+    ] {
+        let error = Manifest::parse(text.as_bytes()).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.rule()),
+            (ErrorKind::Unsupported, "manifest-version")
+        );
+    }
+}
+
+#[test]
+fn every_key_of_document_004_is_understood() {
+    let extra = "
+  homepage: https://example.org
+  tags: [audio, imu]
+  authors:
+    - name: A. Author
+      email: a@example.org
+      organization: Example";
+    let spec = "
+  requirements:
+    compute:
+      cpu: {min_cores: 1, recommended_cores: 2}
+      memory: {min_gb: 0.5, recommended_gb: 2}
+      gpu: {required: false, recommended: true, min_vram_gb: 4.0, cuda_version: \"12\"}
+    storage: {min_gb: 1.0}
+  performance:
+    inference_time: {cpu: 3 ms}
+    throughput: {cpu: 300 per s}
+    accuracy: {top1: 0.78}
+    dataset: dogs
+  dependencies:
+    models: [hf/encoder]
+    packages:
+      - {name: torch, version: 2.1.0}
+distribution:
+  package:
+    url: https://example.org/demo.axon
+    size: 10
+    sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad
+    mirrors: [https://mirror.example.org/demo.axon]
+  registry: {url: https://example.org, namespace: demo}
+identity:";
+    let text = healthy()
+        .replacen("\n  description:", &format!("{extra}\n  description:"), 1)
+        .replacen("\nidentity:", spec, 1);
+    let manifest = Manifest::parse(text.as_bytes()).unwrap();
+    assert_eq!(manifest.metadata.authors[0].name, "A. Author");
+    assert_eq!(manifest.distribution.as_ref().unwrap().package.size, 10);
+    let again = Manifest::parse(manifest.to_yaml().unwrap().as_bytes()).unwrap();
+    assert_eq!(*again, *manifest);
+    let mut fields = manifest.into_fields();
+    fields.spec.requirements = Some(Requirements {
+        compute: None,
+        storage: Some(amphora_bundle::manifest::Memory {
+            min_gb: Some(-1.0),
+            recommended_gb: None,
+        }),
+    });
+    assert_eq!(
+        Manifest::new(fields).unwrap_err().rule(),
+        "manifest-requirements"
+    );
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config {
+        cases: 64,
+        failure_persistence: None,
+        ..Default::default()
+    })]
+    #[test]
+    fn any_text_and_number_survive_writing_and_reading(
+        text in "[\\PC\n\t]{0,40}",
+        absolute in 0.0..f64::MAX,
+        opset in proptest::prelude::any::<u64>(),
+    ) {
+        let mut fields = fields();
+        fields.metadata.description = text.clone();
+        fields.metadata.tags = vec![text.clone(), "plain".to_owned()];
+        fields.spec.graphs.get_mut("model").unwrap().opset = opset;
+        set_tolerance(&mut fields, "y", Tolerance::close(absolute, 0.0));
+        let manifest = Manifest::new(fields).unwrap();
+        let yaml = manifest.to_yaml().unwrap();
+        let read = Manifest::parse(yaml.as_bytes());
+        proptest::prop_assert_eq!(read.map(|m| m == manifest).map_err(|e| format!("{e:?}\n{yaml}")), Ok(true));
+    }
+}
+
+#[test]
+fn names_versions_and_timestamps_keep_their_grammar() {
+    let long = "x".repeat(256);
+    let rows: [(&str, bool); 14] = [
+        ("demo", true),
+        ("a/b/c", true),
+        ("0.x_y-z", true),
+        ("", false),
+        ("/a", false),
+        ("a/", false),
+        ("a//b", false),
+        ("A", false),
+        ("a b", false),
+        ("../a", false),
+        (".a", false),
+        ("a/../b", false),
+        ("a:1", false),
+        (&long, false),
+    ];
+    amphora_testing::each(&rows, |(text, accepted)| {
+        (Name::parse(text).is_ok() == *accepted)
+            .then_some(())
+            .ok_or("wrong")
+    });
+    let mut versions: Vec<Version> = ["1.10.0", "latest", "2.0.0-rc.1", "1.9.0", "2.0.0"]
+        .iter()
+        .map(|text| Version::parse(text).unwrap())
+        .collect();
+    versions.sort();
+    let order: Vec<&str> = versions.iter().map(Version::as_str).collect();
+    assert_eq!(order, ["latest", "1.9.0", "1.10.0", "2.0.0-rc.1", "2.0.0"]);
+    for text in ["", "1", "1.0", "v1.0.0", "01.0.0", "Latest"] {
+        assert!(Version::parse(text).is_err(), "{text}");
+    }
+    let epoch = Timestamp::from_unix_seconds(1_700_000_000).unwrap();
+    assert_eq!(epoch.as_str(), "2023-11-14T22:13:20Z");
+    assert_eq!(Timestamp::parse(epoch.as_str()).unwrap(), epoch);
+    let precise = Timestamp::parse("2024-01-15T10:30:45.123456Z").unwrap();
+    assert!(precise > epoch);
+    assert!(Timestamp::parse("2024-01-15").is_err());
+    assert!(Timestamp::from_unix_seconds(i64::MAX).is_err());
+}
