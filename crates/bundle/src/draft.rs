@@ -163,10 +163,15 @@ impl Draft {
         })
     }
 
-    /// Adds the golden vectors of a graph: `bytes` becomes `golden/GRAPH.safetensors`, whatever path
-    /// `golden` names.
+    /// Adds the golden vectors of a graph: `bytes` becomes `golden/vectors.safetensors` for the graph
+    /// [`MAIN_GRAPH`] and `golden/GRAPH.safetensors` for any other, whatever path `golden` names.
     pub fn add_golden(&mut self, graph: &str, bytes: &[u8], golden: Golden) -> Result<()> {
-        let file = RelativePath::parse(&format!("{GOLDEN}{graph}.safetensors"))?;
+        let stem = if graph == MAIN_GRAPH {
+            "vectors"
+        } else {
+            graph
+        };
+        let file = RelativePath::parse(&format!("{GOLDEN}{stem}.safetensors"))?;
         self.write(&file, bytes)?;
         self.golden
             .insert(graph.to_owned(), Golden { file, ..golden });
