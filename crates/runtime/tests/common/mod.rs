@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a failing helper fails the test")]
 
+pub(crate) mod graph;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,14 +12,17 @@ use amphora_runtime::{Engine, EngineChoice, OrtLocation, engine};
 /// Where the peer's Python package keeps ONNX Runtime, or `None` and a line that says `skipped`.
 pub(crate) fn ort_location() -> Option<OrtLocation> {
     let peer = amphora_testing::peer("onnxruntime", None)?;
-    let printed = peer.run(
-        "import onnxruntime, pathlib; print(pathlib.Path(onnxruntime.__file__).parent.parent)",
-        &[],
-    );
     Some(OrtLocation {
-        python: vec![PathBuf::from(printed.trim())],
+        python: vec![packages_of(&peer)],
         ..OrtLocation::default()
     })
+}
+
+/// The folder that a peer's package `onnxruntime` lies in.
+pub(crate) fn packages_of(peer: &amphora_testing::Peer) -> PathBuf {
+    let program =
+        "import onnxruntime, pathlib; print(pathlib.Path(onnxruntime.__file__).parent.parent)";
+    PathBuf::from(peer.run(program, &[]).trim())
 }
 
 /// rten, and ONNX Runtime where the peer has it.
