@@ -111,6 +111,12 @@ pub fn engine(choice: EngineChoice, location: &OrtLocation) -> Result<Arc<dyn En
     }
 }
 
+#[cfg(feature = "tract")]
+fn tract() -> Result<Arc<dyn Engine>> {
+    Ok(Arc::new(crate::engines::tract::Tract))
+}
+
+#[cfg(not(feature = "tract"))]
 fn tract() -> Result<Arc<dyn Engine>> {
     Err(
         Error::unsupported("engine-absent", "this build does not have the engine tract")

@@ -8,6 +8,7 @@
 //! * [`Session`]: one graph in one engine. Takes tensors by name, reports all faults at once, answers
 //!   [`Outputs`] by name.
 //! * [`doctor`]: which engines were found, and why the others were not.
+//! * [`isolate`]: an engine in a process of its own, under limits.
 //! * [`Calibration`]: temperatures that scale logits.
 //!
 //! # Design
@@ -18,7 +19,7 @@
 //! engine: rten has no 64-bit integers and no booleans, and its answers are brought back to the
 //! types that the contract states. What an engine would change silently is refused, with every place
 //! listed. A panic inside an engine is an error of kind `unsupported` that names the engine; a signal
-//! or an endless loop can only be contained by another process.
+//! or an endless loop can only be contained by another process, which is what [`isolate`] is for.
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +28,7 @@ mod check;
 mod doctor;
 mod engine;
 mod engines;
+pub mod isolate;
 mod operators;
 mod session;
 mod tensor;

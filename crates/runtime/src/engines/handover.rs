@@ -1,8 +1,11 @@
 //! A model in the form that engines are handed: bytes of the graph, and large weights beside it.
 
+use std::collections::HashSet;
+
 use amphora_error::{Error, Result};
 use amphora_onnx::proto::{ModelProto, StringStringEntryProto, TensorProto};
-use amphora_onnx::{Dtype, Model, visit};
+use amphora_onnx::visit::{self, Item};
+use amphora_onnx::{Dtype, Model};
 use bytes::Bytes;
 use prost::Message as _;
 
@@ -37,26 +40,21 @@ pub(super) struct Weight {
 
 impl Handover {
     /// Takes the weights of `model` apart: large ones of the main graph go beside it; every other
-    /// tensor (small, in an attribute, in a sub-graph, in a function) is inside.
+    /// tensor (small, unused, in an attribute, in a sub-graph, in a function) is inside. ONNX Runtime
+    /// forgets unused initializers and then refuses to be given them.
     ///
     /// External data is brought inside first, all of it, so that no name of a file from the model
     /// reaches an engine.
     pub(super) fn new(model: &Model) -> Result<Self> {
-        let mut proto: ModelProto = model.proto().clone();
-        visit::tensors_mut(&mut proto, &mut |_, _, tensor| {
-            if tensor.data_location == Some(TensorProto::LOCATION_EXTERNAL) {
-                tensor.raw_data = Some(model.tensor_bytes(tensor)?);
-                tensor.external_data.clear();
-                tensor.data_location = None;
-            }
-            Ok(())
-        })?;
+        let mut proto = inside(model)?;
+        let used = names_used(model)?;
         let mut weights = Vec::new();
         let mut end = 0_u64;
         let graph = proto.graph.iter_mut();
         for tensor in graph.flat_map(|graph| &mut graph.initializer) {
             let dtype = Dtype::from_onnx(tensor.data_type())?;
-            let large = |bytes: &mut Bytes| bytes.len() >= INSIDE && has_own_type(dtype);
+            let beside = has_own_type(dtype) && used.contains(tensor.name());
+            let large = |bytes: &mut Bytes| beside && bytes.len() >= INSIDE;
             let Some(bytes) = tensor.raw_data.take_if(large) else {
                 continue;
             };
@@ -89,6 +87,51 @@ impl Handover {
             weights_len: end,
         })
     }
+}
+
+/// The serialized model with everything inside.
+#[cfg(feature = "tract")]
+pub(super) fn self_contained(model: &Model) -> Result<Vec<u8>> {
+    Ok(inside(model)?.encode_to_vec())
+}
+
+/// The messages of `model` with all external data brought inside.
+fn inside(model: &Model) -> Result<ModelProto> {
+    let mut proto = model.proto().clone();
+    visit::tensors_mut(&mut proto, &mut |_, _, tensor| {
+        if tensor.data_location == Some(TensorProto::LOCATION_EXTERNAL) {
+            tensor.raw_data = Some(model.tensor_bytes(tensor)?);
+            tensor.external_data.clear();
+            tensor.data_location = None;
+        }
+        Ok(())
+    })?;
+    Ok(proto)
+}
+
+/// The names of all values that a node reads or the graph gives.
+fn names_used(model: &Model) -> Result<HashSet<&str>> {
+    let graph = model.proto().graph.iter();
+    let mut used: HashSet<&str> = graph
+        .flat_map(|graph| &graph.output)
+        .map(|v| v.name())
+        .collect();
+    visit::items(model.proto(), &mut |_, item| {
+        if let Item::Node(node) = item {
+            used.extend(node.input.iter().map(String::as_str));
+            let graphs = node
+                .attribute
+                .iter()
+                .flat_map(|a| a.g.as_deref().into_iter().chain(&a.graphs));
+            used.extend(
+                graphs
+                    .flat_map(|graph| &graph.output)
+                    .map(|value| value.name()),
+            );
+        }
+        Ok(())
+    })?;
+    Ok(used)
 }
 
 fn dims(tensor: &TensorProto) -> Result<Vec<usize>> {

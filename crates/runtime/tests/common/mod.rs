@@ -25,9 +25,11 @@ pub(crate) fn packages_of(peer: &amphora_testing::Peer) -> PathBuf {
     PathBuf::from(peer.run(program, &[]).trim())
 }
 
-/// rten, and ONNX Runtime where the peer has it.
+/// rten, ONNX Runtime where the peer has it, and tract where this build has it.
 pub(crate) fn engines() -> Vec<Arc<dyn Engine>> {
     let rten = engine(EngineChoice::Rten, &OrtLocation::default()).unwrap();
     let ort = ort_location().map(|location| engine(EngineChoice::Ort, &location).unwrap());
-    [Some(rten), ort].into_iter().flatten().collect()
+    let tract = cfg!(feature = "tract")
+        .then(|| engine(EngineChoice::Tract, &OrtLocation::default()).unwrap());
+    [Some(rten), ort, tract].into_iter().flatten().collect()
 }

@@ -86,6 +86,11 @@ pub(crate) fn load(location: &OrtLocation) -> Result<&'static Library> {
 
 const HINT: &str = "install ONNX Runtime 1.17 or newer, or choose the engine rten";
 
+/// The library in use, if one was loaded.
+pub(crate) fn loaded() -> Option<&'static Library> {
+    LOADED.get()
+}
+
 fn open(path: &Path) -> Result<Library> {
     let refuse = |message: &str, reason: String| {
         Error::unsupported("ort-library", message.to_owned())

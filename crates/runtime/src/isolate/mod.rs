@@ -1,0 +1,167 @@
+//! An engine in a process of its own, under limits of memory, processor time and wall-clock time.
+//!
+//! An engine can abort, run for ever or take all memory on a model that looks harmless. [`isolated`]
+//! wraps an engine so that every model is loaded and run by a child process; whatever happens there,
+//! the caller gets an answer or an error within the time that was set. The child is the same program,
+//! started with arguments that make it call [`serve`].
+
+mod parent;
+mod wire;
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use amphora_error::{Error, Result};
+use amphora_onnx::{Limits, Model};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use self::wire::{Reader, Writer};
+use crate::engine::{self, Engine, EngineChoice, Executable, guarded};
+use crate::{InputPolicy, OrtLocation, SessionOptions, Tensor};
+
+pub use parent::isolated;
+
+/// How to start the process that runs the engine, and what it may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Isolation {
+    /// The program, normally the caller's own.
+    pub program: PathBuf,
+    /// Arguments with which the program calls [`serve`] on its standard input and output.
+    pub arguments: Vec<OsString>,
+    /// Address space of the process in bytes. Engines reserve more than they use.
+    pub memory_bytes: u64,
+    /// Processor time of the process, over all runs; rounded up to seconds.
+    pub processor: Duration,
+    /// Wall-clock time for loading the model, and again for each run.
+    pub wall: Duration,
+}
+
+impl Isolation {
+    /// Isolation in `program` with 4 GiB of memory, two minutes of wall-clock time and ten of
+    /// processor time.
+    pub fn new(program: impl Into<PathBuf>, arguments: Vec<OsString>) -> Self {
+        Self {
+            program: program.into(),
+            arguments,
+            memory_bytes: 4 << 30,
+            processor: Duration::from_secs(600),
+            wall: Duration::from_secs(120),
+        }
+    }
+}
+
+/// What a child is told to do first.
+const LOAD: u64 = 1;
+/// What it is told to do afterwards, as often as wanted.
+const RUN: u64 = 2;
+/// The first field of an answer.
+const DONE: u64 = 0;
+const FAILED: u64 = 1;
+
+/// The child's side: reads requests until the other end closes the pipe. The limits in the first
+/// request are set before its model is looked at.
+///
+/// # Errors
+///
+/// [`amphora_error::ErrorKind::Io`] when the pipe breaks. Errors of the engine travel to the parent.
+pub fn serve(input: &mut dyn Read, output: &mut dyn Write) -> Result<()> {
+    let broken = |source| Error::from_io("talking to the parent process", "(pipe)", source);
+    let mut executable: Option<Box<dyn Executable>> = None;
+    while let Some(mut request) = Reader::receive(input).map_err(broken)? {
+        let mut answer = Writer::default();
+        match respond(&mut request, &mut executable) {
+            Ok(outputs) => {
+                answer.number(DONE);
+                answer.number(outputs.len() as u64);
+                outputs.iter().for_each(|tensor| answer.tensor(tensor));
+            }
+            Err(error) => {
+                answer.number(FAILED);
+                answer.error(&error);
+            }
+        }
+        answer.send(output).map_err(broken)?;
+    }
+    Ok(())
+}
+
+fn respond(
+    request: &mut Reader,
+    executable: &mut Option<Box<dyn Executable>>,
+) -> Result<Vec<Tensor>> {
+    if request.number()? == LOAD {
+        *executable = Some(load(request)?);
+        return Ok(Vec::new());
+    }
+    let count = request.number()?;
+    let inputs: Result<Vec<(String, Tensor)>> = (0..count)
+        .map(|_| Ok((request.text()?, request.tensor()?)))
+        .collect();
+    let inputs = inputs?;
+    let outputs = request.texts()?;
+    let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    let loaded = executable
+        .as_mut()
+        .ok_or_else(|| Error::internal("isolated-order", "a run was asked for before a model"))?;
+    guarded("in the child process", "running the model", || {
+        loaded.run(&given, &wanted)
+    })
+}
+
+fn load(request: &mut Reader) -> Result<Box<dyn Executable>> {
+    let memory = request.number()?;
+    let processor = request.number()?;
+    limit(Resource::Core, 0)?;
+    limit(Resource::Cpu, processor)?;
+    limit(Resource::As, memory)?;
+    let choice: EngineChoice = request.text()?.parse()?;
+    let library = request.text()?;
+    let threads = usize::try_from(request.number()?).unwrap_or(1);
+    let graph = request.bytes()?;
+    let count = request.number()?;
+    let external: Result<_> = (0..count)
+        .map(|_| Ok((request.text()?, request.bytes()?.into())))
+        .collect();
+    // The parent has applied its own limits; here those of the process count.
+    let limits = Limits {
+        file_bytes: u64::MAX,
+        external_bytes: u64::MAX,
+        ..Limits::default()
+    };
+    let model = Model::from_parts(graph.into(), external?, &limits)?;
+    let location = OrtLocation {
+        library: (!library.is_empty()).then(|| library.into()),
+        ..OrtLocation::default()
+    };
+    let engine: Arc<dyn Engine> = engine::engine(choice, &location)?;
+    let options = SessionOptions {
+        threads: NonZeroUsize::new(threads),
+        inputs: InputPolicy::default(),
+    };
+    engine::load(engine.as_ref(), &model, &options)
+}
+
+/// Lowers a limit of this process; a stricter one that is already set stays.
+fn limit(resource: Resource, value: u64) -> Result<()> {
+    let now = getrlimit(resource);
+    let value = [now.current, now.maximum]
+        .into_iter()
+        .flatten()
+        .fold(value, u64::min);
+    let wanted = Rlimit {
+        current: Some(value),
+        maximum: now.maximum,
+    };
+    setrlimit(resource, wanted).map_err(|errno| {
+        Error::io(
+            "isolated-limit",
+            "a limit of the child process cannot be set",
+        )
+        .caused_by(std::io::Error::from(errno))
+    })
+}

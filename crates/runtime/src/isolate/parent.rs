@@ -1,0 +1,250 @@
+//! The side that starts, feeds, watches and ends the child process.
+
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use amphora_error::{Error, Result};
+use amphora_onnx::Model;
+use prost::Message as _;
+
+use super::wire::{Reader, Writer};
+use super::{DONE, Isolation, LOAD, RUN};
+use crate::engine::{Engine, EngineChoice, Executable, shortened};
+use crate::engines::ort::library;
+use crate::operators::UnsupportedOperator;
+use crate::{SessionOptions, Tensor};
+
+/// Bytes of the child's last words that are kept.
+const WORDS: u64 = 64 << 10;
+
+/// `engine`, with every model loaded and run in a child process of its own.
+///
+/// Names, versions and the list of unsupported operators are those of `engine`; only models go to the
+/// child.
+pub fn isolated(engine: Arc<dyn Engine>, isolation: Isolation) -> Arc<dyn Engine> {
+    Arc::new(Isolated { engine, isolation })
+}
+
+#[derive(Debug)]
+struct Isolated {
+    engine: Arc<dyn Engine>,
+    isolation: Isolation,
+}
+
+impl Engine for Isolated {
+    fn name(&self) -> &'static str {
+        self.engine.name()
+    }
+
+    fn version(&self) -> String {
+        self.engine.version()
+    }
+
+    fn unsupported(&self, model: &Model) -> Vec<UnsupportedOperator> {
+        self.engine.unsupported(model)
+    }
+
+    fn load(&self, model: &Model, options: &SessionOptions) -> Result<Box<dyn Executable>> {
+        let mut request = Writer::default();
+        request.number(LOAD);
+        request.number(self.isolation.memory_bytes);
+        request.number(self.isolation.processor.as_secs().saturating_add(1));
+        request.text(self.name());
+        let ort = EngineChoice::Ort.word() == self.name();
+        let library = library::loaded().filter(|_| ort);
+        request.text(&library.map_or_else(String::new, |l| l.path.to_string_lossy().into_owned()));
+        request.number(options.threads() as u64);
+        request.bytes(&model.proto().encode_to_vec());
+        let files = model.external_files();
+        request.number(files.len() as u64);
+        for (location, bytes) in files {
+            request.text(location);
+            request.bytes(bytes);
+        }
+        let mut process = Process::start(&self.isolation)?;
+        process.exchange(request, "loading the model")?;
+        Ok(Box::new(process))
+    }
+}
+
+impl Executable for Process {
+    fn run(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>> {
+        let mut request = Writer::default();
+        request.number(RUN);
+        request.number(inputs.len() as u64);
+        for (name, tensor) in inputs {
+            request.text(name);
+            request.tensor(tensor);
+        }
+        request.texts(outputs.iter().copied());
+        self.exchange(request, "running the model")
+    }
+}
+
+/// A child process and the ends of its pipes.
+struct Process {
+    child: Arc<Mutex<Child>>,
+    stdin: Option<ChildStdin>,
+    stdout: ChildStdout,
+    last_words: Option<JoinHandle<Vec<u8>>>,
+    wall: Duration,
+}
+
+impl Process {
+    fn start(isolation: &Isolation) -> Result<Self> {
+        let failed = |source| {
+            Error::from_io(
+                "starting the process of the engine",
+                &isolation.program,
+                source,
+            )
+        };
+        let mut child = Command::new(&isolation.program)
+            .args(&isolation.arguments)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(failed)?;
+        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (Some(stdin), Some(stdout), Some(mut stderr)) = pipes else {
+            return Err(Error::internal(
+                "isolated-pipes",
+                "a child process has no pipes",
+            ));
+        };
+        let last_words = std::thread::spawn(move || {
+            let mut words = Vec::new();
+            let _ = stderr.by_ref().take(WORDS).read_to_end(&mut words);
+            // What is beyond is read too, so that the child never waits for it.
+            let _ = std::io::copy(&mut stderr, &mut std::io::sink());
+            words
+        });
+        Ok(Self {
+            child: Arc::new(Mutex::new(child)),
+            stdin: Some(stdin),
+            stdout,
+            last_words: Some(last_words),
+            wall: isolation.wall,
+        })
+    }
+
+    /// Sends a request and waits for the answer, at most for the wall-clock time that was set.
+    fn exchange(&mut self, request: Writer, action: &str) -> Result<Vec<Tensor>> {
+        let Some(stdin) = &mut self.stdin else {
+            return Err(ended("its process has ended before"));
+        };
+        let watch = Watch::start(self.child.clone(), self.wall);
+        let sent = request.send(stdin);
+        let answer = match sent {
+            Ok(()) => Reader::receive(&mut self.stdout).ok().flatten(),
+            Err(_) => None,
+        };
+        let in_time = watch.stop();
+        let Some(mut answer) = answer else {
+            return Err(self.post_mortem(in_time, action));
+        };
+        if answer.number()? != DONE {
+            return Err(answer.error()?);
+        }
+        let count = answer.number()?;
+        (0..count).map(|_| answer.tensor()).collect()
+    }
+
+    /// Why the child gave no answer.
+    fn post_mortem(&mut self, in_time: bool, action: &str) -> Error {
+        self.stdin = None;
+        let status = self.end();
+        let words = self.last_words.take().and_then(|words| words.join().ok());
+        let words = String::from_utf8_lossy(&words.unwrap_or_default()).into_owned();
+        if !in_time {
+            return Error::busy(
+                "isolated-deadline",
+                format!("the engine did not finish {action} in time and was ended"),
+            )
+            .expected(format!("at most {} s", self.wall.as_secs_f64()));
+        }
+        let signal = status.and_then(|status| status.signal());
+        if signal == Some(rustix::process::Signal::XCPU.as_raw()) {
+            return Error::busy(
+                "isolated-deadline",
+                format!("the engine used up its processor time while {action}"),
+            );
+        }
+        let (rule, what) = if words.contains("memory allocation of") || words.contains("bad_alloc")
+        {
+            ("isolated-memory", "needs more memory than it may use")
+        } else if words.contains("overflowed its stack") {
+            ("isolated-stack", "needs a deeper stack than it may use")
+        } else {
+            ("isolated-crash", "broke off")
+        };
+        let found = match signal {
+            Some(signal) => format!("signal {signal}"),
+            None => format!(
+                "{}",
+                status.map_or(-1, |status| status.code().unwrap_or(-1))
+            ),
+        };
+        let last = words.lines().rfind(|line| !line.trim().is_empty());
+        let found = match last {
+            Some(line) => format!("{found}, {}", shortened(line)),
+            None => found,
+        };
+        Error::limit(rule, format!("the engine {what} while {action}")).found(found)
+    }
+
+    /// Ends the child if it still runs, and gives its status.
+    fn end(&self) -> Option<ExitStatus> {
+        let mut child = locked(&self.child);
+        let _ = child.kill();
+        child.wait().ok()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stdin = None;
+        self.end();
+    }
+}
+
+fn ended(why: &str) -> Error {
+    Error::limit("isolated-crash", format!("the engine cannot answer: {why}"))
+}
+
+fn locked(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Kills the child when time is up.
+struct Watch {
+    stop: Sender<()>,
+    thread: JoinHandle<bool>,
+}
+
+impl Watch {
+    fn start(child: Arc<Mutex<Child>>, wall: Duration) -> Self {
+        let (stop, stopped) = channel();
+        let thread = std::thread::spawn(move || {
+            let in_time = stopped.recv_timeout(wall) != Err(RecvTimeoutError::Timeout);
+            if !in_time {
+                let _ = locked(&child).kill();
+            }
+            in_time
+        });
+        Self { stop, thread }
+    }
+
+    /// Whether the answer came in time.
+    fn stop(self) -> bool {
+        let _ = self.stop.send(());
+        self.thread.join().unwrap_or(true)
+    }
+}

@@ -1,0 +1,245 @@
+//! The messages between a session and the process that runs its engine.
+//!
+//! A message is a frame: its length in bytes (u64, little-endian), then its fields in order. Numbers
+//! are u64, byte strings and texts are a length and their bytes, lists a count and their items. Both
+//! ends are the same program; still, the parent trusts no length that a child sends, for the engine in
+//! it may have been overrun.
+
+use std::io::{ErrorKind as Os, Read, Write};
+
+use amphora_error::{Error, ErrorKind, Result};
+use amphora_onnx::Dtype;
+
+use crate::Tensor;
+use crate::tensor::Data;
+
+/// Frames beyond this many bytes are not read; models are limited to less.
+const LARGEST: u64 = 64 << 30;
+
+/// Rules that an error keeps on its way; others become `isolated-engine`.
+const RULES: [&str; 12] = [
+    "engine-absent",
+    "engine-dtype",
+    "engine-input",
+    "engine-load",
+    "engine-operators",
+    "engine-panic",
+    "engine-range",
+    "engine-run",
+    "engine-value",
+    "ort-library",
+    "ort-version",
+    "outputs",
+];
+
+/// A message being written.
+#[derive(Default)]
+pub(super) struct Writer(Vec<u8>);
+
+impl Writer {
+    pub(super) fn number(&mut self, number: u64) {
+        self.0.extend(number.to_le_bytes());
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.0.extend(bytes);
+    }
+
+    pub(super) fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    pub(super) fn texts<'a>(&mut self, texts: impl ExactSizeIterator<Item = &'a str>) {
+        self.number(texts.len() as u64);
+        texts.for_each(|text| self.text(text));
+    }
+
+    pub(super) fn tensor(&mut self, tensor: &Tensor) {
+        self.number(tensor.dtype().to_onnx() as u64);
+        self.number(tensor.shape().len() as u64);
+        tensor
+            .shape()
+            .iter()
+            .for_each(|&dim| self.number(dim as u64));
+        match tensor.data() {
+            Data::String(elements) => self.texts(elements.iter().map(String::as_str)),
+            _ => self.bytes(&tensor.to_le_bytes().unwrap_or_default()),
+        }
+    }
+
+    pub(super) fn error(&mut self, error: &Error) {
+        self.text(error.kind().word());
+        self.text(error.rule());
+        // Expected and found are part of the text, the place is not.
+        let text = error.to_string();
+        let (first, _) = text.split_once("\n  - ").unwrap_or((&text, ""));
+        self.text(first);
+        self.texts(error.fault_list().iter().map(String::as_str));
+        self.text(error.hint_text().unwrap_or_default());
+    }
+
+    /// Sends the message.
+    pub(super) fn send(self, output: &mut dyn Write) -> std::io::Result<()> {
+        output.write_all(&(self.0.len() as u64).to_le_bytes())?;
+        output.write_all(&self.0)?;
+        output.flush()
+    }
+}
+
+/// A message being read.
+pub(super) struct Reader {
+    frame: Vec<u8>,
+    position: usize,
+}
+
+impl Reader {
+    /// Receives a message; `None` when the other end has closed the pipe between two messages.
+    pub(super) fn receive(input: &mut dyn Read) -> std::io::Result<Option<Self>> {
+        let mut length = [0; 8];
+        let mut filled = 0;
+        while let Some(rest) = length.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match input.read(rest) {
+                Ok(0) if filled == 0 => return Ok(None),
+                Ok(0) => return Err(Os::UnexpectedEof.into()),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == Os::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let length = u64::from_le_bytes(length);
+        if length > LARGEST {
+            return Err(Os::InvalidData.into());
+        }
+        // Grows with what arrives, so that a length alone costs nothing.
+        let mut frame = Vec::new();
+        input.take(length).read_to_end(&mut frame)?;
+        if frame.len() as u64 != length {
+            return Err(Os::UnexpectedEof.into());
+        }
+        Ok(Some(Self { frame, position: 0 }))
+    }
+
+    fn take(&mut self, count: u64) -> Result<&[u8]> {
+        let range = usize::try_from(count)
+            .ok()
+            .and_then(|count| self.position.checked_add(count))
+            .map(|end| self.position..end);
+        let found = range.and_then(|range| {
+            self.position = range.end;
+            self.frame.get(range)
+        });
+        found.ok_or_else(damaged)
+    }
+
+    pub(super) fn number(&mut self) -> Result<u64> {
+        let bytes = self.take(8)?;
+        let bytes: [u8; 8] = bytes.try_into().map_err(|_| damaged())?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    pub(super) fn bytes(&mut self) -> Result<Vec<u8>> {
+        let length = self.number()?;
+        self.take(length).map(<[u8]>::to_vec)
+    }
+
+    pub(super) fn text(&mut self) -> Result<String> {
+        String::from_utf8(self.bytes()?).map_err(|_| damaged())
+    }
+
+    pub(super) fn texts(&mut self) -> Result<Vec<String>> {
+        let count = self.number()?;
+        (0..count).map(|_| self.text()).collect()
+    }
+
+    pub(super) fn tensor(&mut self) -> Result<Tensor> {
+        let dtype = i32::try_from(self.number()?).map_err(|_| damaged())?;
+        let dtype = Dtype::from_onnx(dtype)?;
+        let rank = self.number()?;
+        let shape: Result<Vec<usize>> = (0..rank)
+            .map(|_| usize::try_from(self.number()?).map_err(|_| damaged()))
+            .collect();
+        match dtype {
+            Dtype::String => Tensor::new(shape?, self.texts()?),
+            _ => {
+                let shape = shape?;
+                let length = self.number()?;
+                Tensor::from_le_bytes(dtype, shape, self.take(length)?)
+            }
+        }
+    }
+
+    pub(super) fn error(&mut self) -> Result<Error> {
+        let word = self.text()?;
+        let kind = ErrorKind::ALL.into_iter().find(|kind| kind.word() == word);
+        let rule = self.text()?;
+        let rule = RULES.into_iter().find(|known| *known == rule);
+        let message = self.text()?;
+        let faults = self.texts()?;
+        let hint = self.text()?;
+        let kind = kind.unwrap_or(ErrorKind::Unsupported);
+        let error = Error::new(kind, rule.unwrap_or("isolated-engine"), message).faults(faults);
+        Ok(if hint.is_empty() {
+            error
+        } else {
+            error.hint(hint)
+        })
+    }
+}
+
+fn damaged() -> Error {
+    Error::limit(
+        "isolated-answer",
+        "the process that runs the engine answered something unreadable",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tensors_and_errors_survive_the_way() {
+        let tensors = [
+            Tensor::new([2, 2], vec![1.0_f32, f32::INFINITY, -0.0, 2.5]).unwrap(),
+            Tensor::scalar("text".to_owned()),
+            Tensor::new([0], Vec::<i64>::new()).unwrap(),
+            Tensor::from_le_bytes(Dtype::Int4, [3], &[1, 2]).unwrap(),
+        ];
+        let error = Error::unsupported("engine-dtype", "no")
+            .expected("a")
+            .found("b")
+            .faults(vec!["one".into(), "two".into()])
+            .hint("try");
+        let mut message = Writer::default();
+        tensors.iter().for_each(|tensor| message.tensor(tensor));
+        message.error(&error);
+        let mut pipe = Vec::new();
+        message.send(&mut pipe).unwrap();
+
+        let mut input = pipe.as_slice();
+        let mut reader = Reader::receive(&mut input).unwrap().unwrap();
+        for tensor in &tensors {
+            assert_eq!(reader.tensor().unwrap(), *tensor);
+        }
+        let back = reader.error().unwrap();
+        assert_eq!(back.to_string(), error.to_string());
+        assert_eq!((back.kind(), back.rule()), (error.kind(), "engine-dtype"));
+        assert_eq!(back.hint_text(), Some("try"));
+        assert!(Reader::receive(&mut input).unwrap().is_none());
+        for end in 0..pipe.len() {
+            let cut = Reader::receive(&mut &pipe[..end]);
+            assert!(cut.is_err() || cut.unwrap().is_none(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_frame_is_refused() {
+        let mut message = Writer::default();
+        message.number(u64::MAX);
+        let mut pipe = Vec::new();
+        message.send(&mut pipe).unwrap();
+        let mut reader = Reader::receive(&mut pipe.as_slice()).unwrap().unwrap();
+        assert_eq!(reader.bytes().unwrap_err().rule(), "isolated-answer");
+    }
+}
