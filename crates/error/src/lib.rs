@@ -228,6 +228,11 @@ impl Error {
                 "storage-full",
                 Some("free some space, or choose another place"),
             ),
+            Os::InvalidFilename => (
+                ErrorKind::Io,
+                "name-too-long",
+                Some("choose a shorter path"),
+            ),
             _ => (ErrorKind::Io, "io", None),
         };
         let reason = match source.kind() {
@@ -236,6 +241,7 @@ impl Error {
             Os::ReadOnlyFilesystem => "the file system is read-only".to_owned(),
             Os::StorageFull => "no space left on the device".to_owned(),
             Os::QuotaExceeded => "the disk quota is exceeded".to_owned(),
+            Os::InvalidFilename => "the name is too long".to_owned(),
             Os::FileTooLarge => "the file would exceed the size limit".to_owned(),
             _ => source.to_string(),
         };
