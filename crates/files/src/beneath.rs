@@ -45,6 +45,13 @@ impl Directory {
         self
     }
 
+    /// Whether the path it was opened by still leads to this directory.
+    pub fn is_current(&self) -> bool {
+        let identity = |status: rustix::fs::Stat| (status.st_dev, status.st_ino);
+        let opened = rustix::fs::fstat(&self.descriptor).map(identity);
+        opened.is_ok() && opened == rustix::fs::stat(&self.path).map(identity)
+    }
+
     /// The descriptor, for operations relative to this directory.
     pub fn descriptor(&self) -> &OwnedFd {
         &self.descriptor
