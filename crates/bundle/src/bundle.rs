@@ -43,9 +43,7 @@ impl Bundle {
     /// from the manifest. The other files are checked by [`Bundle::read`], one at a time, and by
     /// [`check_integrity`](crate::check_integrity), all of them.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let directory = Directory::open(path)?;
-        share(&directory)?;
-        Self::in_directory(directory)
+        Self::in_directory(open_shared(path.as_ref())?)
     }
 
     /// Opens a bundle that this process is still building, and therefore holds itself; messages
@@ -114,7 +112,12 @@ impl Bundle {
     /// size and digest.
     pub fn read(&self, path: &RelativePath) -> Result<Bytes> {
         let (entry, file) = self.open_listed(path)?;
-        let bytes = file.contents(entry.size)?;
+        let bytes = file.contents(entry.size).map_err(|error| {
+            if error.rule() != "file-changed" {
+                return error;
+            }
+            Error::untrusted("file-changed", error.message().to_owned()).in_file(file.path())
+        })?;
         let found = sha256(&bytes);
         if found != entry.sha256 {
             return Err(changed(&file, &entry.sha256, &found));
@@ -173,30 +176,27 @@ fn missing(error: Error) -> Error {
         .caused_by(error)
 }
 
-/// Waits for a shared lock; a publisher or remover holds its exclusive one only for a moment.
-fn share(directory: &Directory) -> Result<()> {
+/// Opens the directory and takes a shared lock on it. A publisher or remover holds its exclusive one
+/// only for a moment; when it has taken the name away meanwhile, whatever has the name now counts.
+fn open_shared(path: &Path) -> Result<Directory> {
     let start = Instant::now();
-    loop {
-        match rustix::fs::flock(
-            directory.descriptor(),
-            FlockOperation::NonBlockingLockShared,
-        ) {
-            Ok(()) => return Ok(()),
-            Err(Errno::WOULDBLOCK) if start.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            Err(Errno::WOULDBLOCK) => {
-                return Err(
-                    Error::busy("bundle-locked", "the bundle is being written or removed")
-                        .in_file(directory.path())
-                        .hint("wait until the other command has finished"),
-                );
-            }
+    while start.elapsed() < PATIENCE {
+        let directory = Directory::open(path)?;
+        let shared = FlockOperation::NonBlockingLockShared;
+        match rustix::fs::flock(directory.descriptor(), shared) {
+            Ok(()) if directory.is_current() => return Ok(directory),
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(5)),
             // A file system without locks: nothing can protect readers from `clean` there.
-            Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) => return Ok(()),
-            Err(errno) => return Err(Error::from_io("locking", directory.path(), errno.into())),
+            Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) => return Ok(directory),
+            Err(errno) => return Err(Error::from_io("locking", path, errno.into())),
         }
     }
+    Err(
+        Error::busy("bundle-locked", "the bundle is being written or removed")
+            .in_file(path)
+            .hint("wait until the other command has finished"),
+    )
 }
 
 fn open_part(directory: &Directory, name: &str) -> Result<OpenedFile> {

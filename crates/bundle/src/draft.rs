@@ -107,8 +107,7 @@ impl Draft {
     pub fn add_file(&mut self, path: &RelativePath, file: &OpenedFile) -> Result<()> {
         refuse_reserved(path)?;
         self.refuse_twice(path)?;
-        let mut target = self.staging.create(path)?;
-        let sha256 = file.copy_to(&mut target)?;
+        let sha256 = self.staging.copy(path, file)?;
         self.list(path, file.len(), sha256);
         Ok(())
     }

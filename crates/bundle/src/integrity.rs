@@ -127,7 +127,12 @@ fn check_file(directory: &Directory, entry: &FileEntry) -> Result<Verdict> {
             file.len()
         )));
     }
-    let found = file.digest()?;
+    let found = match file.digest() {
+        Err(error) if error.rule() == "file-changed" => {
+            return Ok(Verdict::Changed(error.message().to_owned()));
+        }
+        answer => answer?,
+    };
     Ok(match found == entry.sha256 {
         true => Verdict::Same,
         false => Verdict::Changed(differs(&entry.sha256, &found)),
@@ -167,6 +172,11 @@ fn check_manifest(bundle: &Bundle, report: &mut IntegrityReport) -> Result<()> {
     Ok(())
 }
 
+fn is_gone(error: &Error) -> bool {
+    use amphora_error::ErrorKind;
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Malformed)
+}
+
 /// Walks the directory; what the manifest does not list is unlisted, an empty directory too.
 fn list_unlisted(bundle: &Bundle, report: &mut IntegrityReport) -> Result<()> {
     let files: BTreeSet<&str> = bundle
@@ -184,10 +194,18 @@ fn list_unlisted(bundle: &Bundle, report: &mut IntegrityReport) -> Result<()> {
     while let Some(folder) = open.pop() {
         let entries = match &folder {
             None => bundle.directory().entries()?,
-            Some(path) => bundle
+            Some(path) => match bundle
                 .directory()
-                .open_directory(&RelativePath::parse(path)?)?
-                .entries()?,
+                .open_directory(&RelativePath::parse(path)?)
+            {
+                Ok(directory) => directory.entries()?,
+                // It was a folder a moment ago; its files are then missing or changed.
+                Err(error) if is_gone(&error) => {
+                    report.unlisted.push(path.clone());
+                    continue;
+                }
+                Err(error) => return Err(error),
+            },
         };
         for entry in entries {
             let path = match &folder {

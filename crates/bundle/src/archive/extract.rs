@@ -233,9 +233,10 @@ impl<'a> Extraction<'a> {
             if read == 0 {
                 return Err(truncated());
             }
-            target
-                .write_all(&piece[..read])
-                .map_err(|source| Error::from_io("writing", target.path(), source))?;
+            target.write_all(&piece[..read]).map_err(|source| {
+                let error = Error::from_io("writing", target.path(), source);
+                self.staging.with_needed(error, size)
+            })?;
             left -= read as u64;
         }
         Ok(())

@@ -41,7 +41,7 @@ impl Store {
         let staging = StagingDirectory::create_in(&self.path)?;
         for entry in &bundle.manifest().files {
             let (_, file) = bundle.open_listed(&entry.path)?;
-            let found = file.copy_to(&mut staging.create(&entry.path)?)?;
+            let found = staging.copy(&entry.path, &file)?;
             if found != entry.sha256 {
                 return Err(changed(&file, &entry.sha256, &found));
             }

@@ -38,6 +38,14 @@ impl Store {
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 Err(Errno::WOULDBLOCK) => return Err(self.held(&path)),
+                Err(Errno::NOTSUP | Errno::NOLCK | Errno::NOSYS) => {
+                    return Err(Error::unsupported(
+                        "file-system-without-locks",
+                        "the file system of the store has no locks, so writers cannot be kept apart",
+                    )
+                    .in_file(&path)
+                    .hint("put the store on a local file system (--store)"));
+                }
                 Err(errno) => return Err(Error::from_io("locking", &path, errno.into())),
             }
         }

@@ -30,8 +30,6 @@ const MARKER: &str = ".amphora-store";
 const STORE_VERSION: u64 = 1;
 /// Begins the names of files that belong to the store itself.
 const OWN_PREFIX: &str = ".amphora-";
-/// Age from which an abandoned temporary file or directory is swept.
-const STALE_AGE: Duration = Duration::from_secs(60);
 /// How many foreign entries are named in a warning.
 const NAMED_FOREIGN: usize = 5;
 
@@ -156,6 +154,8 @@ impl Store {
             if entry.kind == EntryKind::Directory && is_folder_name(&entry.name) {
                 match self.open_folder(&entry.name) {
                     Ok(bundle) => listing.bundles.push(Summary::of(&bundle)),
+                    // Removed since the names were read.
+                    Err(_) if !self.path.join(&entry.name).exists() => {}
                     Err(error) => listing.warnings.push(error.to_string()),
                 }
             } else if is_damaged_name(&entry.name) {
@@ -231,15 +231,14 @@ impl Store {
 
     /// Makes the store ready for a write: creates it if need be, and sweeps what dead writers left.
     pub(crate) fn prepare(&self) -> Result<()> {
-        fs_err::create_dir_all(&self.path)
-            .map_err(|source| Error::from_io("creating the store", &self.path, source))?;
+        durable::create_directory(&self.path)?;
         self.check_marker()?;
         let marker = self.path.join(MARKER);
         if !marker.exists() {
             let content = json::to_pretty_bytes(&json!({"store_version": STORE_VERSION}))?;
             durable::write_file(&marker, &content)?;
         }
-        durable::sweep_stale(&self.path, STALE_AGE)?;
+        durable::sweep_stale(&self.path, durable::STALE_AGE)?;
         Ok(())
     }
 }

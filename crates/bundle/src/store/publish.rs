@@ -36,6 +36,18 @@ impl Store {
     pub(crate) fn publish(&self, staging: StagingDirectory, id: BundleId) -> Result<Publication> {
         let name = id.exp_hash();
         let path = self.path.join(&name);
+        // Hashing and fsync take long for large models: as much as can be is done before the lock.
+        if matches!(present(&path, id)?, Present::Intact) {
+            durable::sync_directory(&self.path)?;
+            return Ok(Publication {
+                id,
+                exp_hash: name,
+                path,
+                existed: true,
+                set_aside: None,
+            });
+        }
+        staging.sync()?;
         let _lock = self.lock(&format!("publishing {name}"))?;
         let mut set_aside = None;
         let existed = match present(&path, id)? {

@@ -98,16 +98,33 @@ impl Store {
         if !hold(&directory)? {
             return Ok(false);
         }
+        let grave = self.bury(path)?;
+        if let Err(error) = durable::sync_directory(&self.path) {
+            // A crash could bring the bundle back, so it counts as not removed.
+            let _ = durable::rename_without_replacing(&grave, path);
+            return Err(error);
+        }
+        // The bundle is gone already; what cannot be removed now is swept by the next writer.
+        let _ = durable::remove_tree(&grave);
+        Ok(true)
+    }
+
+    /// Renames a directory of the store to a temporary name that nobody uses: another process that
+    /// had the same number may have died in the middle of this.
+    fn bury(&self, path: &Path) -> Result<PathBuf> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let process = std::process::id();
-        let grave = self
-            .path
-            .join(format!("{TEMPORARY_PREFIX}removed-{process}-{name}"));
-        durable::rename_without_replacing(path, &grave)
-            .map_err(|errno| Error::from_io("removing", path, errno.into()))?;
-        durable::sync_directory(&self.path)?;
-        durable::remove_tree(&grave)?;
-        Ok(true)
+        let mut answer = Err(Errno::EXIST);
+        for count in 0..1000 {
+            let grave = self.path.join(format!(
+                "{TEMPORARY_PREFIX}removed-{process}-{count}-{name}"
+            ));
+            answer = durable::rename_without_replacing(path, &grave).map(|()| grave);
+            if !matches!(answer, Err(Errno::EXIST | Errno::NOTEMPTY)) {
+                break;
+            }
+        }
+        answer.map_err(|errno| Error::from_io("removing", path, errno.into()))
     }
 }
 
