@@ -12,8 +12,8 @@ use crate::{SessionOptions, Tensor};
 
 /// Something that runs ONNX graphs. It is handed a model in memory and opens no file.
 ///
-/// Engines are not trusted: a [`crate::Session`] checks what goes in and what comes out, and
-/// [`load`] turns an engine's panic into an error.
+/// Engines are not trusted: a [`crate::Session`] checks what goes in and what comes out, and turns an
+/// engine's panic into an error.
 pub trait Engine: Send + Sync + std::fmt::Debug {
     /// The word that selects this engine: `rten`, `ort` or `tract`.
     fn name(&self) -> &'static str;

@@ -11,6 +11,52 @@
 //! * [`isolate`]: an engine in a process of its own, under limits.
 //! * [`Calibration`]: temperatures that scale logits.
 //!
+//! ```
+//! use std::collections::BTreeMap;
+//!
+//! use amphora_onnx::proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
+//! # use amphora_onnx::proto::{TensorTypeProto, TypeProto, TypeValue, ValueInfoProto, TensorShapeProto};
+//! use amphora_onnx::{Limits, Model};
+//! use amphora_runtime::{EngineChoice, OrtLocation, Session, SessionOptions, Tensor, engine};
+//!
+//! # let float = |name: &str| ValueInfoProto {
+//! #     name: Some(name.into()),
+//! #     r#type: Some(TypeProto {
+//! #         value: Some(TypeValue::Tensor(TensorTypeProto {
+//! #             elem_type: Some(1),
+//! #             shape: Some(TensorShapeProto::default()),
+//! #         })),
+//! #         ..TypeProto::default()
+//! #     }),
+//! #     ..ValueInfoProto::default()
+//! # };
+//! let node = NodeProto {
+//!     op_type: Some("Neg".into()),
+//!     input: vec!["x".into()],
+//!     output: vec!["y".into()],
+//!     ..NodeProto::default()
+//! };
+//! let graph = GraphProto {
+//!     name: Some("negate".into()),
+//!     node: vec![node],
+//!     input: vec![float("x")],
+//!     output: vec![float("y")],
+//!     ..GraphProto::default()
+//! };
+//! let model = ModelProto {
+//!     ir_version: Some(8),
+//!     opset_import: vec![OperatorSetIdProto { domain: None, version: Some(17) }],
+//!     graph: Some(graph),
+//!     ..ModelProto::default()
+//! };
+//! let model = Model::from_proto(model, &Limits::default())?;
+//! let engine = engine(EngineChoice::Rten, &OrtLocation::default())?;
+//! let mut session = Session::new(&model, engine, &SessionOptions::default(), None)?;
+//! let outputs = session.run(&BTreeMap::from([("x".into(), Tensor::scalar(2.0_f32))]))?;
+//! assert_eq!(outputs.get("y"), Some(&Tensor::scalar(-2.0_f32)));
+//! # Ok::<(), amphora_error::Error>(())
+//! ```
+//!
 //! # Design
 //!
 //! Engines are not trusted. They open no path: external data is read, checked and hashed by

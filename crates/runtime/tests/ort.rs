@@ -4,8 +4,32 @@
 
 mod common;
 
+use std::path::{Path, PathBuf};
+
 use amphora_error::ErrorKind;
 use amphora_runtime::{EngineChoice, OrtLocation, doctor, engine};
+
+/// A library that says it is this version of ONNX Runtime, and can do nothing else.
+fn pretender(folder: &Path, version: &str) -> PathBuf {
+    let source = format!(
+        "#[repr(C)] pub struct Base(usize, extern \"C\" fn() -> *const u8);
+         extern \"C\" fn version() -> *const u8 {{ c\"{version}\".as_ptr().cast() }}
+         static BASE: Base = Base(0, version);
+         #[unsafe(no_mangle)] pub extern \"C\" fn OrtGetApiBase() -> *const Base {{ &BASE }}"
+    );
+    let file = folder.join("pretender.rs");
+    amphora_files::durable::write_file(&file, source.as_bytes()).unwrap();
+    let library = folder.join("libpretender.so");
+    let compiled = std::process::Command::new("rustc")
+        .args(["--edition=2024", "--crate-type=cdylib", "-o"])
+        .arg(&library)
+        .arg(&file)
+        .output()
+        .unwrap();
+    let messages = String::from_utf8_lossy(&compiled.stderr).into_owned();
+    assert!(compiled.status.success(), "{messages}");
+    library
+}
 
 #[test]
 fn one_library_for_a_process_and_every_other_path_is_refused() {
@@ -15,9 +39,7 @@ fn one_library_for_a_process_and_every_other_path_is_refused() {
     let nowhere = scratch.path().join("missing.so");
 
     // Nothing usable: each path tried is named, and trying spoils nothing for a later success.
-    let refused = |path: &std::path::Path| {
-        engine(EngineChoice::Ort, &OrtLocation::library(path)).unwrap_err()
-    };
+    let refused = |path: &Path| engine(EngineChoice::Ort, &OrtLocation::library(path)).unwrap_err();
     assert_eq!(refused(&nowhere).kind(), ErrorKind::NotFound);
     let error = refused(&text);
     assert_eq!(
@@ -35,17 +57,17 @@ fn one_library_for_a_process_and_every_other_path_is_refused() {
     let auto = engine(EngineChoice::Auto, &OrtLocation::default()).unwrap();
     assert_eq!(auto.name(), "rten");
 
-    if let Some(old) = amphora_testing::peer("onnxruntime", Some("1.16.3")) {
-        let found = common::packages_of(&old);
-        let location = OrtLocation {
-            python: vec![found],
-            ..OrtLocation::default()
-        };
-        // Releases before 1.17 keep the library inside the Python module, so that none is found, or
-        // they have one, which is too old.
-        let error = engine(EngineChoice::Ort, &location).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported);
-    }
+    let error = refused(&pretender(scratch.path(), "1.16.3"));
+    assert_eq!(
+        (error.kind(), error.rule()),
+        (ErrorKind::Unsupported, "ort-version")
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("expected 1.17 or newer, found 1.16.3"),
+        "{error}"
+    );
 
     let Some(location) = common::ort_location() else {
         return;

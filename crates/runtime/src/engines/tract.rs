@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use amphora_error::{Error, Result, quoted};
 use amphora_onnx::{Contract, Dtype, Model};
 use tract_onnx::prelude::{
-    Framework, InferenceModelExt, IntoTValue, TValue, TVec, Tensor as TractTensor,
+    Framework, InferenceModelExt, IntoRunnable, IntoTValue, TValue, TVec, Tensor as TractTensor,
     TypedRunnableModel,
 };
 
