@@ -65,6 +65,7 @@ pub mod layout;
 pub mod manifest;
 mod metrics;
 mod name;
+mod sealed;
 mod store;
 
 pub use archive::{ArchiveFormat, ImportLimits, archive};
@@ -73,12 +74,13 @@ pub use compare::{
     Change, Compared, Comparison, Direction, FileChanges, Formats, MetricChange, Pair,
     WeightChanges, compare,
 };
-pub use draft::{Details, Draft, MAIN_GRAPH, Sealed};
+pub use draft::{Details, Draft, MAIN_GRAPH};
 pub use identity::{BundleId, canonical_form, is_payload};
 pub use integrity::{Changed, IntegrityReport, check_integrity};
 pub use manifest::{Manifest, ManifestFields, parse_yaml};
 pub use metrics::{parse_labels, parse_metrics};
 pub use name::{Name, Timestamp, Version};
+pub use sealed::Sealed;
 pub use store::{
     Cleaned, DEFAULT_LOCK_TIMEOUT, DEFAULT_STORE, Listing, Publication, Store, Summary,
 };

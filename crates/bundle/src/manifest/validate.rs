@@ -37,6 +37,7 @@ pub(super) fn validate(fields: &ManifestFields) -> Result<()> {
     references(fields, &mut faults);
     golden(fields, &mut faults);
     requirements(fields, &mut faults);
+    performance(fields, &mut faults);
     texts(fields, &mut faults);
     let Some((rule, first)) = faults.0.first().cloned() else {
         return Ok(());
@@ -358,6 +359,9 @@ fn requirements(fields: &ManifestFields, faults: &mut Faults) {
             "spec.requirements: a quantity is not positive".to_owned(),
         );
     }
+}
+
+fn performance(fields: &ManifestFields, faults: &mut Faults) {
     let accuracy = fields
         .spec
         .performance

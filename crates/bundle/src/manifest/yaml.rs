@@ -57,7 +57,10 @@ fn text_of(bytes: &[u8]) -> Result<&str> {
 
 /// Walks the events of the document without building anything.
 fn scan(text: &str) -> Result<()> {
-    let options = granit_parser::options! { disallow_directives: true };
+    let options = granit_parser::options! {
+        disallow_directives: true,
+        emit_unresolved_aliases: true,
+    };
     let mut depth = 0_usize;
     let mut documents = 0;
     for (nodes, item) in Parser::new_from_str_with_options(text, options).enumerate() {

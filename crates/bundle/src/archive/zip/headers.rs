@@ -1,17 +1,11 @@
-//! Reading ZIP strictly: every byte belongs to exactly one record, and every value that is stored
-//! twice is the same twice.
-//!
-//! The records and their fields are those of APPNOTE.TXT 6.3: local header (30 bytes), central
-//! header (46), end of central directory (22), its 64-bit form (56) and the locator of that (20).
-
-use std::io::Read;
+//! The records of a ZIP file: local header (30 bytes), central header (46), end of central directory
+//! (22), its 64-bit form (56) and the locator of that (20), as in APPNOTE.TXT 6.3.
 
 use amphora_error::{Error, Result, quoted};
 use amphora_files::OpenedFile;
-use flate2::Crc;
-use flate2::bufread::DeflateDecoder;
 
-use super::extract::{Extraction, member, too_large, too_many_members, truncated, unreadable};
+use super::damaged;
+use crate::archive::extract::{member, too_many_members, truncated};
 
 const LOCAL: u32 = 0x0403_4b50;
 const CENTRAL: u32 = 0x0201_4b50;
@@ -28,144 +22,26 @@ const ZIP64_EXTRA: u16 = 0x0001;
 const MAX_DIRECTORY: u64 = 64 << 20;
 
 /// One member, as the central directory describes it.
-struct Member {
-    name: String,
-    flags: u16,
-    method: u16,
-    crc: u32,
-    packed: u64,
-    size: u64,
-    mode: u32,
-    offset: u64,
-}
-
-/// Reads the whole file.
-pub(super) fn read(file: &OpenedFile, target: &mut Extraction<'_>) -> Result<()> {
-    let directory = Directory::find(file)?;
-    if directory.count > target.members_left() {
-        return Err(too_many_members(target.members_left()));
-    }
-    let mut members = directory.members(file)?;
-    members.sort_by_key(|member| member.offset);
-    let mut size = 0_u64;
-    for member in &members {
-        size = size.saturating_add(member.size);
-    }
-    if size > target.left() {
-        return Err(too_large(target.left(), size));
-    }
-    let mut end = 0;
-    for one in &members {
-        if one.offset != end {
-            return Err(damaged("members overlap, or bytes belong to none").at(member(&one.name)));
-        }
-        let start = local_header(file, one).map_err(|error| error.at(member(&one.name)))?;
-        end = start
-            .checked_add(one.packed)
-            .filter(|end| *end <= directory.offset)
-            .ok_or_else(|| damaged("members overlap").at(member(&one.name)))?;
-        unpack(file, one, start, target)?;
-    }
-    if end != directory.offset {
-        return Err(damaged("bytes lie between the members and the directory"));
-    }
-    Ok(())
-}
-
-fn unpack(file: &OpenedFile, one: &Member, start: u64, target: &mut Extraction<'_>) -> Result<()> {
-    let folder = one.name.strip_suffix('/');
-    let kind = one.mode & 0o170_000;
-    if kind != 0
-        && kind
-            != (if folder.is_some() {
-                0o040_000
-            } else {
-                0o100_000
-            })
-    {
-        return Err(
-            Error::malformed("archive-member-kind", "a bundle holds only regular files")
-                .found(if kind == 0o120_000 {
-                    "a symbolic link"
-                } else {
-                    "another kind of file"
-                })
-                .at(member(&one.name)),
-        );
-    }
-    if let Some(folder) = folder {
-        if one.size != 0 {
-            return Err(damaged("a folder has content").at(member(&one.name)));
-        }
-        return target.folder(folder);
-    }
-    let packed = std::io::BufReader::new(file.section(start, one.packed)?);
-    let mut content = Checked {
-        inner: match one.method {
-            0 => Content::Stored(packed),
-            _ => Content::Deflated(DeflateDecoder::new(packed)),
-        },
-        crc: Crc::new(),
-    };
-    target.file(&one.name, one.size, &mut content)?;
-    content
-        .finish(one.crc)
-        .map_err(|error| error.at(member(&one.name)))
-}
-
-type Packed<'a> = std::io::BufReader<amphora_files::Section<'a>>;
-
-enum Content<'a> {
-    Stored(Packed<'a>),
-    Deflated(DeflateDecoder<Packed<'a>>),
-}
-
-/// Content whose CRC-32 is computed while it is read.
-struct Checked<'a> {
-    inner: Content<'a>,
-    crc: Crc,
-}
-
-impl Read for Checked<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let read = match &mut self.inner {
-            Content::Stored(packed) => packed.read(buffer)?,
-            Content::Deflated(decoder) => decoder.read(buffer)?,
-        };
-        self.crc.update(&buffer[..read]);
-        Ok(read)
-    }
-}
-
-impl Checked<'_> {
-    /// Nothing is left, neither unpacked nor packed, and the checksum is right.
-    fn finish(mut self, crc: u32) -> Result<()> {
-        if self.read(&mut [0]).map_err(unreadable)? != 0 {
-            return Err(damaged("a member unpacks to more bytes than it states"));
-        }
-        let mut rest = match self.inner {
-            Content::Stored(packed) => packed,
-            Content::Deflated(decoder) => decoder.into_inner(),
-        };
-        if rest.read(&mut [0]).map_err(unreadable)? != 0 {
-            return Err(damaged("bytes follow the content of a member"));
-        }
-        if self.crc.sum() != crc {
-            return Err(damaged("the checksum of a member is wrong"));
-        }
-        Ok(())
-    }
+pub(super) struct Member {
+    pub(super) name: String,
+    pub(super) flags: u16,
+    pub(super) method: u16,
+    pub(super) crc: u32,
+    pub(super) packed: u64,
+    pub(super) size: u64,
+    pub(super) mode: u32,
+    pub(super) offset: u64,
 }
 
 /// Where the central directory lies.
-struct Directory {
-    offset: u64,
+pub(super) struct Directory {
+    pub(super) offset: u64,
     size: u64,
-    count: u64,
+    pub(super) count: u64,
 }
 
 impl Directory {
-    fn find(file: &OpenedFile) -> Result<Self> {
+    pub(super) fn find(file: &OpenedFile) -> Result<Self> {
         let end = file.len().checked_sub(22).ok_or_else(truncated)?;
         let bytes = file.range(end, 22)?;
         let mut fields = Fields::new(&bytes);
@@ -250,7 +126,7 @@ impl Directory {
         Ok((found, at))
     }
 
-    fn members(&self, file: &OpenedFile) -> Result<Vec<Member>> {
+    pub(super) fn members(&self, file: &OpenedFile) -> Result<Vec<Member>> {
         let bytes = file.range(self.offset, self.size)?;
         let mut fields = Fields::new(&bytes);
         let mut members = Vec::new();
@@ -324,7 +200,7 @@ impl Member {
 }
 
 /// Compares the local header with the central one; returns where the content starts.
-fn local_header(file: &OpenedFile, one: &Member) -> Result<u64> {
+pub(super) fn local_header(file: &OpenedFile, one: &Member) -> Result<u64> {
     let bytes = file.range(one.offset, 30)?;
     let mut fields = Fields::new(&bytes);
     let signature = fields.u32()?;
@@ -445,8 +321,4 @@ impl<'a> Fields<'a> {
     fn u64(&mut self) -> Result<u64> {
         self.array().map(u64::from_le_bytes)
     }
-}
-
-fn damaged(message: &str) -> Error {
-    Error::malformed("zip", message)
 }
