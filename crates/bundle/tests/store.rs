@@ -415,6 +415,24 @@ fn a_draft_refuses_names_that_are_not_free() {
 }
 
 #[test]
+fn a_draft_holds_only_graphs_that_were_added_under_proper_names() {
+    let scratch = tempfile::tempdir().unwrap();
+    let store = store(scratch.path());
+    let mut draft = draft(&store, [0.0; 3]);
+    let contract = support::onnx([0.0; 3]).contract().unwrap();
+    let error = draft.add_graph("../x", "single", b"", &Default::default(), &contract);
+    assert_eq!(error.unwrap_err().rule(), "graph-name");
+    assert_eq!(
+        draft.graph_mut("other").unwrap_err().rule(),
+        "graph-not-added"
+    );
+    let mut details = details("demo", "1.0.0", 0);
+    details.entry = "other".to_owned();
+    assert_eq!(draft.seal(details).unwrap_err().rule(), "graph-not-added");
+    assert!(visible(store.path()).is_empty());
+}
+
+#[test]
 fn graphs_can_share_one_data_file() {
     let scratch = tempfile::tempdir().unwrap();
     let store = store(scratch.path());

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "every test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+pub(crate) mod scene;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -130,4 +132,14 @@ pub(crate) fn files(root: &Path) -> Vec<String> {
 pub(crate) fn overwrite(path: &Path, bytes: &[u8]) {
     let _ = fs_err::remove_file(path);
     amphora_files::durable::write_file(path, bytes).unwrap();
+}
+
+/// The manifest of a small bundle, as it was written.
+pub(crate) fn healthy_manifest() -> &'static str {
+    static TEXT: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    TEXT.get_or_init(|| {
+        let scratch = tempfile::tempdir().unwrap();
+        let sealed = sealed(&store(scratch.path()), "demo", "1.0.0", 0);
+        sealed.manifest().to_yaml().unwrap()
+    })
 }
