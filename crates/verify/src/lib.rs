@@ -47,6 +47,6 @@ pub use numeric::Comparison;
 pub use replay::{ROUNDING_MARGIN, Replay, replay};
 pub use report::{
     Element, EngineInfo, InferenceTime, NumericEquivalence, OnnxCheck, OutputReport, Report,
-    SCHEMA_VERSION, Skipped, Stage, Target, Worst,
+    SCHEMA_VERSION, Skipped, Target, Worst,
 };
 pub use verify::{Verification, VerifiedBundle, VerifyOptions, verify};

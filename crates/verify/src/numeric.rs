@@ -105,7 +105,7 @@ impl Comparison {
 
     fn real_element(&mut self, case: u64, shape: &[usize], position: usize, r: f64, v: f64) {
         if r.is_finite() && v.is_finite() {
-            self.finite(case, shape, position, (v - r).abs(), r, v);
+            self.finite(case, shape, position, (v - r).abs().min(f64::MAX), r, v);
             return;
         }
         self.elements += 1;
@@ -145,7 +145,7 @@ impl Comparison {
         self.max_abs_diff = self.max_abs_diff.max(difference);
         self.max_rel_diff = self
             .max_rel_diff
-            .max(difference / (r.abs() + RELATIVE_FLOOR));
+            .max((difference / (r.abs() + RELATIVE_FLOOR)).min(f64::MAX));
         self.worse(case, shape, position, difference, r, v);
     }
 

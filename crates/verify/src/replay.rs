@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use amphora_bundle::manifest::Tolerance;
-use amphora_error::{Result, quoted};
+use amphora_error::{Error, Result, quoted};
 use amphora_runtime::{Outputs, Session, Tensor};
 
-use crate::golden::{Batch, Golden, case_of, refuse_strangers};
+use crate::golden::{Batch, Golden, check_outputs, rows_of};
 use crate::numeric::{Comparison, equal_integers, is_whole};
 use crate::report::{InferenceTime, NumericEquivalence, OutputReport};
 
@@ -34,9 +34,10 @@ pub struct Replay {
 ///
 /// # Errors
 ///
-/// Incompatible (`golden-outputs`) when the vectors hold outputs that the graph does not have; usage
-/// and unsupported from [`Session::run`]; mismatch (`output-shape`) when an answer has another shape
-/// than its reference.
+/// Incompatible (`golden-outputs`) when the vectors hold outputs that the graph does not have, or
+/// lack one that has a policy; usage and unsupported from [`Session::run`]; mismatch
+/// (`output-shape`) when an answer has another shape than its reference, and (`golden-empty`) when
+/// nothing was left to compare.
 pub fn replay(
     golden: &Golden,
     session: &mut Session,
@@ -51,7 +52,7 @@ pub fn replay(
     let mut first = 0;
     let mut without_policy = BTreeSet::new();
     for batch in golden.batches() {
-        refuse_strangers(batch, session.contract())?;
+        check_outputs(batch, session.contract(), tolerances)?;
         let unbound = batch
             .outputs
             .keys()
@@ -59,6 +60,12 @@ pub fn replay(
         without_policy.extend(unbound.cloned());
         replay.batch(first, batch, session)?;
         first += batch.cases() as u64;
+    }
+    if replay.comparisons.is_empty() {
+        return Err(Error::mismatch(
+            "golden-empty",
+            "not one element of the golden vectors could be compared",
+        ));
     }
     let (mean, deviation) = mean_and_deviation(&replay.times);
     Ok(Replay {
@@ -79,22 +86,32 @@ struct Running<'a> {
     times: Vec<f64>,
 }
 
+/// References or answers of one case, by output.
+type Row = BTreeMap<String, Tensor>;
+
 impl Running<'_> {
     fn batch(&mut self, first: u64, batch: &Batch, session: &mut Session) -> Result<()> {
         let Some(cases) = batch.stacked else {
             let answers = self.timed(session, &batch.inputs)?;
-            return self.compare(first, 0, batch, &answers, None);
+            return self.compare(first, None, &batch.outputs, answers.into_iter().collect());
         };
+        let references = split(&batch.outputs, cases)?;
+        let margin = |index: usize| batch.rounding_margin.as_ref()?.get(index).copied();
+        let cases_of = |index: usize| first + index as u64;
         if cases > 1 {
-            let answers = session.run(&batch.inputs)?;
-            for index in 0..cases {
-                self.compare(first, index, batch, &answers, Some(cases))?;
+            let answers: Row = session.run(&batch.inputs)?.into_iter().collect();
+            let compared = answers
+                .into_iter()
+                .filter(|(name, _)| batch.outputs.contains_key(name));
+            let answers = split(&compared.collect(), cases)?;
+            for (index, (reference, found)) in references.iter().zip(answers).enumerate() {
+                self.compare(cases_of(index), margin(index), reference, found)?;
             }
         }
-        for index in 0..cases {
-            let alone = rows(&batch.inputs, index, cases)?;
-            let answers = self.timed(session, &alone)?;
-            self.compare(first, index, batch, &answers, None)?;
+        let inputs = split(&batch.inputs, cases)?;
+        for (index, (reference, alone)) in references.iter().zip(inputs).enumerate() {
+            let found = self.timed(session, &alone)?.into_iter().collect();
+            self.compare(cases_of(index), margin(index), reference, found)?;
         }
         Ok(())
     }
@@ -110,41 +127,27 @@ impl Running<'_> {
         Ok(answers)
     }
 
-    /// Compares case `index` of `batch` with `answers`, which hold `stacked` cases or only this one.
+    /// Compares what was found for `case` with its reference. A case whose codes differ although
+    /// its rounding margin lets them is left out as a whole: the other outputs follow the code.
     fn compare(
         &mut self,
-        first: u64,
-        index: usize,
-        batch: &Batch,
-        answers: &Outputs,
-        stacked: Option<usize>,
+        case: u64,
+        rounding_margin: Option<f64>,
+        reference: &Row,
+        found: Row,
     ) -> Result<()> {
-        let case = first + index as u64;
         let mut pairs = Vec::new();
-        for (name, reference) in &batch.outputs {
-            let (Some(found), Some(tolerance)) = (answers.get(name), self.tolerances.get(name))
-            else {
-                continue;
-            };
-            let row = |tensor: &Tensor, cases: Option<usize>| match cases {
-                Some(cases) => case_of(tensor, index, cases),
-                None => Ok(tensor.clone()),
-            };
-            let named = |error: amphora_error::Error| error.at(format!("output {}", quoted(name)));
-            let reference = row(reference, batch.stacked).map_err(named)?;
-            let found = row(found, stacked).map_err(named)?;
-            pairs.push((name, tolerance, reference, found));
+        for (name, reference) in reference {
+            if let (Some(found), Some(tolerance)) = (found.get(name), self.tolerances.get(name)) {
+                pairs.push((name, tolerance, reference, found));
+            }
         }
-        if self.may_flip(index, batch) {
-            let mut codes = pairs
-                .iter()
-                .filter(|(_, _, reference, _)| is_whole(reference.dtype()));
-            let same = codes.try_fold(true, |same, (_, _, reference, found)| {
-                Ok::<_, amphora_error::Error>(same && equal_integers(reference, found)?)
-            })?;
-            if !same {
-                self.within_margin.insert(case);
-                return Ok(());
+        if rounding_margin.is_some_and(|margin| margin < ROUNDING_MARGIN) {
+            for (_, _, reference, found) in &pairs {
+                if is_whole(reference.dtype()) && !equal_integers(reference, found)? {
+                    self.within_margin.insert(case);
+                    return Ok(());
+                }
             }
         }
         for (name, tolerance, reference, found) in pairs {
@@ -153,17 +156,10 @@ impl Running<'_> {
                 .entry(name.clone())
                 .or_insert_with(|| Comparison::new(tolerance.clone()));
             comparison
-                .add(case, &reference, &found)
+                .add(case, reference, found)
                 .map_err(|error| error.at(format!("output {}, case {case}", quoted(name))))?;
         }
         Ok(())
-    }
-
-    fn may_flip(&self, index: usize, batch: &Batch) -> bool {
-        let margins = batch.rounding_margin.as_ref();
-        margins
-            .and_then(|margins| margins.get(index))
-            .is_some_and(|margin| *margin < ROUNDING_MARGIN)
     }
 
     fn finish(self, golden: &Golden) -> NumericEquivalence {
@@ -195,15 +191,17 @@ impl Running<'_> {
     }
 }
 
-fn rows(
-    tensors: &BTreeMap<String, Tensor>,
-    index: usize,
-    cases: usize,
-) -> Result<BTreeMap<String, Tensor>> {
-    let named = tensors.iter();
-    named
-        .map(|(name, tensor)| Ok((name.clone(), case_of(tensor, index, cases)?)))
-        .collect()
+/// The tensors of each case.
+fn split(tensors: &Row, cases: usize) -> Result<Vec<Row>> {
+    let mut rows = vec![Row::new(); cases];
+    for (name, tensor) in tensors {
+        let parts =
+            rows_of(tensor, cases).map_err(|error| error.at(format!("tensor {}", quoted(name))))?;
+        for (row, part) in rows.iter_mut().zip(parts) {
+            row.insert(name.clone(), part);
+        }
+    }
+    Ok(rows)
 }
 
 /// Mean and sample standard deviation; no deviation of fewer than two.

@@ -12,7 +12,7 @@ pub const SCHEMA_VERSION: &str = "cyntra.onnx_validation.v1";
 
 /// The stages of a verification, in the order in which their failures decide the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Every byte is what was sealed.
     Integrity,
     /// Manifest, configuration and assets describe the graphs.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use amphora_bundle::{Bundle, Manifest, check_integrity};
+use amphora_bundle::{Bundle, Manifest, check_integrity, manifest};
 use amphora_error::{Error, ErrorKind, Result, quoted};
 use amphora_onnx::{Contract, Limits, Model};
 use amphora_runtime::{Calibration, Engine, Session, SessionOptions};
@@ -277,8 +277,10 @@ fn numerics(
                 continue;
             }
         };
-        let replayed = Golden::from_bytes(&bytes, contract)
-            .and_then(|golden| replay(&golden, &mut session, &entry.tolerance));
+        let replayed = Golden::from_bytes(&bytes, contract).and_then(|golden| {
+            same_origin(&golden, entry)?;
+            replay(&golden, &mut session, &entry.tolerance)
+        });
         match replayed {
             Ok(replayed) => {
                 let is_entry = *name == bundle.manifest().spec.entry;
@@ -294,6 +296,30 @@ fn numerics(
         }
     }
     Ok(())
+}
+
+/// The manifest and the vectors themselves must say the same of what agreement proves.
+fn same_origin(golden: &Golden, entry: &manifest::Golden) -> Result<()> {
+    let same = golden.kind() == entry.kind
+        && golden.producer() == entry.producer
+        && golden.cases() == entry.cases;
+    if same {
+        return Ok(());
+    }
+    Err(Error::incompatible(
+        "golden-origin",
+        "the golden vectors are not what the manifest says of them",
+    )
+    .expected(format!(
+        "{:?}, {} cases by {}",
+        entry.kind, entry.cases, entry.producer
+    ))
+    .found(format!(
+        "{:?}, {} cases by {}",
+        golden.kind(),
+        golden.cases(),
+        golden.producer()
+    )))
 }
 
 /// Adds the replay of one graph to the report.

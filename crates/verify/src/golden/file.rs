@@ -21,6 +21,8 @@ const FORMAT: &str = "amphora.golden.v1";
 const MARGIN: &str = "#rounding_margin";
 /// Most batches in one file.
 const MAX_BATCHES: usize = 10_000;
+/// Most cases stacked in one batch.
+const MAX_CASES: usize = 1_000_000;
 
 /// The element types that both safetensors and ONNX have.
 const DTYPES: [(Dtype, Stored); 13] = [
@@ -154,7 +156,11 @@ fn prefix(number: usize, batches: usize) -> String {
 fn parse_stacked(text: &str) -> Result<Vec<Option<usize>>> {
     let batches = text.split(',').map(|cases| match cases {
         "-" => Some(None),
-        number => number.parse().ok().filter(|cases| *cases > 0).map(Some),
+        number => number
+            .parse()
+            .ok()
+            .filter(|cases| (1..=MAX_CASES).contains(cases))
+            .map(Some),
     });
     batches
         .take(MAX_BATCHES + 1)

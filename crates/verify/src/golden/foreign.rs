@@ -17,8 +17,11 @@ use super::{Batch, Golden, MAX_BYTES, SEED};
 const SIZES: [usize; 10] = [4, 16, 64, 128, 256, 512, 576, 1024, 2, 1];
 /// Largest batch drawn.
 const LARGEST_BATCH: usize = 3;
-/// The values of integer inputs that are not known to index a table.
-const FEW: u64 = 2;
+/// Integer inputs that are not known to index a table are drawn below these, in this order: bytes
+/// and small indices first; 0 and 1 are what every graph takes.
+const BELOW: [u64; 2] = [256, 2];
+/// Integer inputs whose names contain one of these words are 0 or 1 by custom.
+const FLAGS: [&str; 2] = ["mask", "type"];
 
 impl Golden {
     /// Draws at most `cases` inputs from the contract of `model` and records what `engine` answers.
@@ -53,8 +56,11 @@ impl Golden {
         });
         let sizes = if open { &SIZES[..] } else { &SIZES[..1] };
         let mut refusal = None;
-        for &size in sizes {
-            match recorder.record(size, cases) {
+        let tries = sizes
+            .iter()
+            .flat_map(|size| BELOW.map(|below| (*size, below)));
+        for (size, below) in tries {
+            match recorder.record(size, below, cases) {
                 Ok(batches) => {
                     return Ok(Self {
                         kind: GoldenKind::Reproducibility,
@@ -87,9 +93,9 @@ struct Recorder {
 }
 
 impl Recorder {
-    /// Up to `cases` cases with open dimensions of `size`; the error of the first case when not
+    /// Up to `cases` cases with open dimensions of `size` and integers under `below`; the error of the first case when not
     /// even that one runs.
-    fn record(&mut self, size: usize, cases: usize) -> Result<Vec<Batch>> {
+    fn record(&mut self, size: usize, below: u64, cases: usize) -> Result<Vec<Batch>> {
         let mut random = Random::new(SEED);
         let mut batches = Vec::new();
         let mut bytes = 0;
@@ -100,7 +106,7 @@ impl Recorder {
             } else {
                 1
             };
-            let inputs = self.draw(&mut random, size, rows)?;
+            let inputs = self.draw(&mut random, size, below, rows)?;
             let outputs: BTreeMap<String, Tensor> = match self.session.run(&inputs) {
                 Ok(outputs) => outputs.into_iter().collect(),
                 Err(error) if batches.is_empty() => return Err(error),
@@ -127,12 +133,19 @@ impl Recorder {
         &self,
         random: &mut Random,
         size: usize,
+        below: u64,
         rows: usize,
     ) -> Result<BTreeMap<String, Tensor>> {
         let specs = self.contract.inputs.iter();
         specs
             .map(|spec| {
-                let below = self.vocabularies.get(&spec.name).copied();
+                let flag = FLAGS.iter().any(|word| spec.name.contains(word));
+                let default = if flag { 2 } else { below };
+                let below = self
+                    .vocabularies
+                    .get(&spec.name)
+                    .copied()
+                    .unwrap_or(default);
                 let shape = self.shape(spec, size, rows)?;
                 Ok((spec.name.clone(), tensor(spec, shape, below, random)?))
             })
@@ -213,14 +226,8 @@ fn vocabularies(model: &Model) -> BTreeMap<String, u64> {
         .collect()
 }
 
-fn tensor(
-    spec: &TensorSpec,
-    shape: Vec<usize>,
-    below: Option<u64>,
-    random: &mut Random,
-) -> Result<Tensor> {
+fn tensor(spec: &TensorSpec, shape: Vec<usize>, below: u64, random: &mut Random) -> Result<Tensor> {
     let count: usize = shape.iter().product();
-    let below = below.unwrap_or(FEW);
     macro_rules! drawn {
         ($value:expr) => {
             Tensor::new(shape, (0..count).map(|_| $value).collect::<Vec<_>>())

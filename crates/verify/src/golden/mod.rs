@@ -118,43 +118,48 @@ impl Golden {
     }
 }
 
-/// Row `index` of a tensor whose first dimension is `cases`, kept as a batch of one.
-pub(crate) fn case_of(tensor: &Tensor, index: usize, cases: usize) -> Result<Tensor> {
-    let fault = || {
-        Error::malformed(
+/// The rows of a tensor whose first dimension is `cases`, each a batch of one.
+pub(crate) fn rows_of(tensor: &Tensor, cases: usize) -> Result<Vec<Tensor>> {
+    if tensor.shape().first() != Some(&cases) || cases == 0 {
+        return Err(Error::malformed(
             "golden-cases",
             "a tensor does not have one row for each case",
         )
         .expected(format!("{cases} rows"))
-        .found(format!("shape {:?}", tensor.shape()))
-    };
-    if tensor.shape().first() != Some(&cases) || index >= cases {
-        return Err(fault());
+        .found(format!("shape {:?}", tensor.shape())));
     }
     let bytes = tensor.to_le_bytes()?;
-    let row = bytes.len() / cases;
+    let size = bytes.len() / cases;
     let mut shape = tensor.shape().to_vec();
     shape[0] = 1;
-    let bytes = bytes
-        .get(index * row..(index + 1) * row)
-        .ok_or_else(fault)?;
-    Tensor::from_le_bytes(tensor.dtype(), shape, bytes)
+    (0..cases)
+        .map(|row| {
+            let row = bytes.get(row * size..(row + 1) * size).unwrap_or_default();
+            Tensor::from_le_bytes(tensor.dtype(), shape.clone(), row)
+        })
+        .collect()
 }
 
-/// Refuses a name that the graph does not have.
-pub(crate) fn refuse_strangers(batch: &Batch, contract: &Contract) -> Result<()> {
+/// Refuses outputs that the graph does not have, and policies for outputs that are not recorded:
+/// what is not compared must not look as if it had passed.
+pub(crate) fn check_outputs(
+    batch: &Batch,
+    contract: &Contract,
+    tolerances: &BTreeMap<String, Tolerance>,
+) -> Result<()> {
     let known = |name: &String| contract.outputs.iter().any(|spec| spec.name == *name);
-    let strangers: Vec<String> = batch
-        .outputs
+    let strangers = batch.outputs.keys().filter(|name| !known(name));
+    let strangers = strangers.map(|name| format!("{} is not an output of the graph", quoted(name)));
+    let absent = tolerances
         .keys()
-        .filter(|name| !known(name))
-        .map(|name| format!("{} is not an output of the graph", quoted(name)))
-        .collect();
-    if strangers.is_empty() {
+        .filter(|name| !batch.outputs.contains_key(*name));
+    let absent = absent.map(|name| format!("{} has a tolerance but no reference", quoted(name)));
+    let faults: Vec<String> = strangers.chain(absent).collect();
+    if faults.is_empty() {
         return Ok(());
     }
     Err(
         Error::incompatible("golden-outputs", "the golden vectors are not this graph's")
-            .faults(strangers),
+            .faults(faults),
     )
 }

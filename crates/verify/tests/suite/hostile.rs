@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use amphora_bundle::Bundle;
-use amphora_bundle::manifest::Tolerance;
+use amphora_bundle::manifest::{GoldenKind, Tolerance};
+use amphora_checkpoint::{Limits, Safetensors};
 use amphora_error::ErrorKind;
 use amphora_onnx::{Dim, Dtype};
 use amphora_runtime::{SessionOptions, Tensor};
@@ -196,7 +197,9 @@ fn golden_vectors_of_another_graph_are_refused() {
     let (Some(mut parts), Some(urm)) = (parts(), Source::open("planner_urm")) else {
         return;
     };
-    parts.golden = urm.golden(2).to_bytes().unwrap();
+    let golden = urm.golden(4);
+    parts.golden = golden.to_bytes().unwrap();
+    parts.entry.producer = golden.producer().to_owned();
     let report = parts.publish().verify(&options()).report;
     assert_eq!(
         report.exit_kind(),
@@ -204,11 +207,52 @@ fn golden_vectors_of_another_graph_are_refused() {
         "{:?}",
         report.errors
     );
+    let named = "'input_ids' is not an output of the graph";
     assert!(
-        report.errors[0].contains("golden/model.safetensors"),
+        report.errors.iter().any(|error| error.contains(named)),
         "{:?}",
         report.errors
     );
+}
+
+#[test]
+fn golden_vectors_that_prove_less_than_the_manifest_says_are_refused() {
+    type Change = fn(&mut Parts);
+    let rows: [(&str, Change, &str); 3] = [
+        (
+            "another kind",
+            |parts| parts.entry.kind = GoldenKind::Supplied,
+            "not what the manifest says",
+        ),
+        (
+            "fewer cases",
+            |parts| parts.entry.cases = 1000,
+            "not what the manifest says",
+        ),
+        (
+            "an output left out",
+            |parts| leave_out(&mut parts.golden, "swarm"),
+            "'swarm' has a tolerance but no reference",
+        ),
+    ];
+    each(&rows, |(_, change, needle)| {
+        let Some(mut parts) = parts() else {
+            return Ok(());
+        };
+        change(&mut parts);
+        let report = parts.publish().verify(&options()).report;
+        let named = report.errors.iter().any(|error| error.contains(needle));
+        match report.exit_kind() {
+            Some(ErrorKind::Incompatible) if named => Ok(()),
+            _ => Err(format!("{:?}", report.errors)),
+        }
+    });
+}
+
+fn leave_out(golden: &mut Vec<u8>, output: &str) {
+    let mut file = Safetensors::from_bytes(&golden.clone().into(), &Limits::default()).unwrap();
+    file.tensors.remove(output).unwrap();
+    *golden = file.to_bytes().unwrap();
 }
 
 #[test]
