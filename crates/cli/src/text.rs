@@ -44,9 +44,6 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_cells_are_escaped() {
         let rows = [row(["a", "1"]), row(["long\u{1b}[0m", "2"])];
-        assert_eq!(
-            table(2, &rows),
-            "  a              1\n  long\\u{1b}[0m  2\n"
-        );
+        assert_eq!(table(2, &rows), "  a              1\n  long\\u{1b}[0m  2\n");
     }
 }

@@ -1,0 +1,445 @@
+//! Rows 23 to 27: graphs that make no sense, or that grow when they are looked at.
+
+use amphora_error::ErrorKind::{Limit, Malformed, Unsupported};
+use amphora_onnx::proto::{AttributeType, FunctionProto, GraphProto, ModelProto, TensorProto};
+
+use super::sample::{self, RUN, attribute, node, opset, shapeless, value};
+use crate::case::{Answer, Case, Form};
+
+const MALFORMED: Answer = Answer::Refused(&[Malformed]);
+const UNSUPPORTED: Answer = Answer::Refused(&[Unsupported]);
+
+fn case(
+    row: u8,
+    name: &'static str,
+    writes: &'static str,
+    answer: Answer,
+    place: &'static str,
+    model: fn(Form) -> ModelProto,
+) -> Case {
+    Case {
+        row,
+        name,
+        writes,
+        command: RUN,
+        answer,
+        place,
+        unopened: None,
+        write: Box::new(move |root, form| sample::save(&root.join("model.onnx"), &model(form))),
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = Vec::from(order());
+    cases.extend(versions());
+    cases.extend(functions());
+    cases.extend(expansion());
+    cases
+}
+
+fn order() -> [Case; 6] {
+    [
+        case(
+            23,
+            "cycle",
+            "two nodes that need each other",
+            MALFORMED,
+            "make_b",
+            |form| {
+                sample::edited(|graph| {
+                    graph.node = vec![
+                        node("Add", &["x", form.pick("b", "w")], "a"),
+                        node("Add", &["a", "w"], "b"),
+                        node("Add", &["b", "w"], "y"),
+                    ];
+                })
+            },
+        ),
+        case(
+            23,
+            "dangling-input",
+            "an input that nobody makes",
+            MALFORMED,
+            "'nobody'",
+            |form| {
+                sample::edited(|graph| {
+                    graph.node = vec![node("Add", &["x", form.pick("nobody", "w")], "y")];
+                })
+            },
+        ),
+        case(
+            23,
+            "name-made-twice",
+            "two nodes make `y`",
+            MALFORMED,
+            "'y'",
+            |form| {
+                sample::edited(|graph| {
+                    graph
+                        .node
+                        .push(node("Add", &["x", "w"], form.pick("y", "z")));
+                })
+            },
+        ),
+        case(
+            23,
+            "output-absent",
+            "a graph output that nobody makes",
+            MALFORMED,
+            "'z'",
+            |form| sample::edited(|graph| graph.output = vec![value(form.pick("z", "y"), &[2])]),
+        ),
+        case(
+            24,
+            "chain-200000",
+            "200,000 nodes, each the input of the next",
+            Answer::AcceptedOr(Limit),
+            "",
+            |form| chain(form.pick(200_000, 200)),
+        ),
+        Case {
+            command: "inspect model.onnx --graph",
+            ..case(
+                24,
+                "chain-200000-inspected",
+                "200,000 nodes, each the input of the next",
+                Answer::AcceptedOr(Limit),
+                "",
+                |form| chain(form.pick(200_000, 200)),
+            )
+        },
+    ]
+}
+
+fn chain(length: usize) -> ModelProto {
+    sample::edited(|graph| {
+        let name = |index: usize| match index {
+            0 => "x".to_owned(),
+            index if index == length => "y".to_owned(),
+            index => format!("v{index}"),
+        };
+        graph.node = (0..length)
+            .map(|index| node("Neg", &[&name(index)], &name(index + 1)))
+            .collect();
+        graph.initializer.clear();
+    })
+}
+
+fn versions() -> [Case; 7] {
+    [
+        case(
+            25,
+            "operator-unknown",
+            "the operator `Adddd`",
+            UNSUPPORTED,
+            "Adddd",
+            |form| {
+                sample::edited(|graph| {
+                    graph.node[0].op_type = Some(form.pick("Adddd", "Add").to_owned())
+                })
+            },
+        ),
+        case(
+            25,
+            "operators-unknown-listed",
+            "two unknown operators",
+            UNSUPPORTED,
+            "Second",
+            |form| {
+                sample::edited(|graph| {
+                    graph.node = vec![
+                        node(form.pick("First", "Add"), &["x", "w"], "a"),
+                        node(form.pick("Second", "Add"), &["a", "w"], "y"),
+                    ];
+                })
+            },
+        ),
+        case(
+            25,
+            "domain-unknown",
+            "the domain `com.example`",
+            UNSUPPORTED,
+            "com.example",
+            |form| {
+                let mut model = sample::edited(|graph| {
+                    graph.node[0].domain = Some(form.pick("com.example", "").to_owned());
+                });
+                model.opset_import.push(opset("com.example", 1));
+                model
+            },
+        ),
+        case(
+            25,
+            "opset-future",
+            "operator set 9999",
+            UNSUPPORTED,
+            "9999",
+            |form| {
+                let mut model = sample::model();
+                model.opset_import = vec![opset("", form.pick(9999, 17))];
+                model
+            },
+        ),
+        case(
+            25,
+            "ir-future",
+            "IR version 9999",
+            UNSUPPORTED,
+            "9999",
+            |form| {
+                let mut model = sample::model();
+                model.ir_version = Some(form.pick(9999, 8));
+                model
+            },
+        ),
+        case(
+            25,
+            "opset-none",
+            "no operator set",
+            Answer::Refused(&[Unsupported, Malformed]),
+            "opset",
+            |form| {
+                let mut model = sample::model();
+                model.opset_import = form.pick(Vec::new(), vec![opset("", 17)]);
+                model
+            },
+        ),
+        case(
+            25,
+            "ir-none",
+            "no IR version",
+            MALFORMED,
+            "IR version",
+            |form| {
+                let mut model = sample::model();
+                model.ir_version = form.pick(None, Some(8));
+                model
+            },
+        ),
+    ]
+}
+
+/// `f0` and so on; each calls what `calls` says.
+fn with_functions(count: usize, calls: impl Fn(usize) -> Vec<String>) -> ModelProto {
+    let mut model = sample::edited(|graph| {
+        graph.node[0] = node("f0", &["x"], "y");
+        graph.node[0].domain = Some("own".to_owned());
+        graph.initializer.clear();
+    });
+    model.opset_import.push(opset("own", 1));
+    for index in 0..count {
+        let calls = calls(index);
+        let last = calls.len() - 1;
+        let nodes = calls.iter().enumerate().map(|(at, operator)| {
+            let input = if at == 0 {
+                "a".to_owned()
+            } else {
+                format!("v{}", at - 1)
+            };
+            let output = if at == last {
+                "b".to_owned()
+            } else {
+                format!("v{at}")
+            };
+            let mut node = node(operator, &[&input], &output);
+            let own = operator.starts_with('f');
+            node.domain = own.then(|| "own".to_owned());
+            node
+        });
+        model.functions.push(FunctionProto {
+            name: Some(format!("f{index}")),
+            domain: Some("own".to_owned()),
+            input: vec!["a".to_owned()],
+            output: vec!["b".to_owned()],
+            opset_import: vec![opset("", 17), opset("own", 1)],
+            node: nodes.collect(),
+            ..FunctionProto::default()
+        });
+    }
+    model
+}
+
+fn functions() -> [Case; 3] {
+    let checked = |case: Case| Case {
+        command: "pack --model model.onnx --name attack",
+        ..case
+    };
+    [
+        checked(case(
+            26,
+            "function-calls-itself",
+            "a function that calls itself",
+            MALFORMED,
+            "'f0'",
+            |form| with_functions(1, |_| vec![form.pick("f0", "Neg").to_owned()]),
+        )),
+        checked(case(
+            26,
+            "functions-call-each-other",
+            "two functions that call each other",
+            MALFORMED,
+            "'f1'",
+            |form| {
+                with_functions(2, |index| match index {
+                    0 => vec!["f1".to_owned()],
+                    _ => vec![form.pick("f0", "Neg").to_owned()],
+                })
+            },
+        )),
+        checked(case(
+            26,
+            "functions-inline-to-2-39",
+            "40 functions, each calling the next twice",
+            Answer::Refused(&[Limit]),
+            "function",
+            |form| {
+                let last = form.pick(39, 3);
+                with_functions(last + 1, |index| match index {
+                    index if index == last => vec!["Neg".to_owned()],
+                    index => vec![format!("f{}", index + 1); 2],
+                })
+            },
+        )),
+    ]
+}
+
+fn int64s(name: &str, values: &[i64]) -> TensorProto {
+    TensorProto {
+        name: Some(name.to_owned()),
+        dims: vec![values.len() as i64],
+        data_type: Some(7),
+        int64_data: values.to_vec(),
+        ..TensorProto::default()
+    }
+}
+
+fn scalar(name: &str, value: i64) -> TensorProto {
+    TensorProto {
+        dims: Vec::new(),
+        ..int64s(name, &[value])
+    }
+}
+
+/// An extent of 2^40, or of 2.
+fn extent(form: Form) -> i64 {
+    form.pick(1 << 40, 2)
+}
+
+/// `y` is what `nodes` make of constants; `x` goes unused.
+fn grown(change: impl FnOnce(&mut GraphProto)) -> ModelProto {
+    sample::edited(|graph| {
+        graph.output = vec![shapeless("y")];
+        change(graph);
+    })
+}
+
+/// A graph in which constants of a few bytes ask for terabytes: run, and only looked at.
+struct Growth {
+    run: &'static str,
+    inspected: &'static str,
+    writes: &'static str,
+    model: fn(Form) -> ModelProto,
+}
+
+impl Growth {
+    fn cases(self) -> [Case; 2] {
+        let refused = Answer::Refused(&[Limit]);
+        let looked_at = Case {
+            command: "inspect model.onnx",
+            ..case(
+                27,
+                self.inspected,
+                self.writes,
+                Answer::AcceptedOr(Limit),
+                "",
+                self.model,
+            )
+        };
+        [
+            case(27, self.run, self.writes, refused, "'y'", self.model),
+            looked_at,
+        ]
+    }
+}
+
+fn expansion() -> Vec<Case> {
+    let growths = [
+        Growth {
+            run: "expand-2-40",
+            inspected: "expand-2-40-inspected",
+            writes: "Expand to 2^40",
+            model: |form| {
+                grown(|graph| {
+                    graph.initializer.push(int64s("shape", &[extent(form), 2]));
+                    graph.node = vec![node("Expand", &["w", "shape"], "y")];
+                })
+            },
+        },
+        Growth {
+            run: "tile-2-40",
+            inspected: "tile-2-40-inspected",
+            writes: "Tile 2^40 times",
+            model: |form| {
+                grown(|graph| {
+                    graph.initializer.push(int64s("repeats", &[extent(form)]));
+                    graph.node = vec![node("Tile", &["w", "repeats"], "y")];
+                })
+            },
+        },
+        Growth {
+            run: "range-2-40",
+            inspected: "range-2-40-inspected",
+            writes: "Range over 2^40",
+            model: |form| {
+                grown(|graph| {
+                    graph.initializer.extend([
+                        scalar("start", 0),
+                        scalar("limit", extent(form)),
+                        scalar("delta", 1),
+                    ]);
+                    let mut cast = node("Cast", &["r"], "y");
+                    let mut to = attribute("to", AttributeType::Int);
+                    to.i = Some(1);
+                    cast.attribute.push(to);
+                    graph.node = vec![node("Range", &["start", "limit", "delta"], "r"), cast];
+                })
+            },
+        },
+        Growth {
+            run: "constant-of-shape-2-40",
+            inspected: "constant-of-shape-2-40-inspected",
+            writes: "ConstantOfShape [2^40]",
+            model: |form| {
+                grown(|graph| {
+                    graph.initializer.push(int64s("shape", &[extent(form)]));
+                    graph.node = vec![node("ConstantOfShape", &["shape"], "y")];
+                })
+            },
+        },
+        Growth {
+            run: "pad-2-40",
+            inspected: "pad-2-40-inspected",
+            writes: "Pad by 2^40",
+            model: |form| {
+                grown(|graph| {
+                    graph.initializer.push(int64s("pads", &[0, extent(form)]));
+                    graph.node = vec![node("Pad", &["w", "pads"], "y")];
+                })
+            },
+        },
+        Growth {
+            run: "one-hot-2-40",
+            inspected: "one-hot-2-40-inspected",
+            writes: "OneHot of 2^40",
+            model: |form| {
+                grown(|graph| {
+                    graph
+                        .initializer
+                        .extend([int64s("indices", &[0, 1]), scalar("depth", extent(form))]);
+                    graph.node = vec![node("OneHot", &["indices", "depth", "w"], "y")];
+                })
+            },
+        },
+    ];
+    growths.into_iter().flat_map(Growth::cases).collect()
+}
