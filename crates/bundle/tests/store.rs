@@ -201,6 +201,12 @@ fn references_name_one_bundle_or_say_which_they_could_mean() {
         .publish()
         .unwrap();
     publish(&store, "twin", "1.0.0", 0);
+    draft(&store, [0.5; 3])
+        .seal(details("again", "1.0.0", 1))
+        .unwrap()
+        .publish()
+        .unwrap();
+    let again = publish(&store, "again", "1.0.0", 2);
     let full = twin.id.to_string();
     let path = store.path().join(&one).to_str().unwrap().to_owned();
     let rows = [
@@ -212,6 +218,8 @@ fn references_name_one_bundle_or_say_which_they_could_mean() {
         ("team/demo@1.10.0", Ok(&ten)),
         ("team/demo", Ok(&pre)),
         ("team/demo:latest", Ok(&pre)),
+        ("again", Ok(&again)),
+        ("again:1.0.0", Err((ErrorKind::Usage, "bundle-ambiguous"))),
         ("twin", Err((ErrorKind::Usage, "bundle-ambiguous"))),
         ("twin:1.0.0", Err((ErrorKind::Usage, "bundle-ambiguous"))),
         ("demo", Err((ErrorKind::NotFound, "bundle-not-found"))),

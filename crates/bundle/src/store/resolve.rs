@@ -14,7 +14,8 @@ const SHORTEST_PREFIX: usize = 4;
 impl Store {
     /// Opens the bundle that `reference` names: a path, an id, a unique prefix of an id (at least
     /// four digits), `name:version` or `name@version`, or a name alone, which means its highest
-    /// semantic version. More than one candidate is an error that names them all.
+    /// semantic version, and of several with that version the one made last. More than one
+    /// candidate is an error that names them all.
     ///
     /// A reference is a path when it starts with `/`, `./` or `../`, is `.` or `..`, or names a
     /// directory with a manifest.
@@ -67,6 +68,8 @@ impl Store {
         if asked.is_some_and(|asked| asked.newest()) {
             let highest = named.iter().map(|summary| summary.version.clone()).max();
             named.retain(|summary| Some(&summary.version) == highest.as_ref());
+            let latest = named.iter().map(|summary| summary.created.clone()).max();
+            named.retain(|summary| Some(&summary.created) == latest.as_ref());
         }
         by_prefix.extend(named);
         Ok(by_prefix)
