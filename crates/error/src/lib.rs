@@ -243,6 +243,7 @@ impl Error {
             Os::QuotaExceeded => "the disk quota is exceeded".to_owned(),
             Os::InvalidFilename => "the name is too long".to_owned(),
             Os::FileTooLarge => "the file would exceed the size limit".to_owned(),
+            Os::NotADirectory => "a part of the path is not a directory".to_owned(),
             _ => source.to_string(),
         };
         let mut error = Self::new(kind, rule, format!("{action} failed: {reason}"))

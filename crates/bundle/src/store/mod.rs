@@ -209,6 +209,9 @@ impl Store {
         let file = match marker {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.rule() == "not-a-directory" => {
+                return Err(unwritable("the store is not a directory", &self.path));
+            }
             Err(error) => return Err(error),
         };
         let value = json::parse(&file.contents(4096)?).map_err(|error| error.in_file(&path))?;
@@ -231,7 +234,13 @@ impl Store {
 
     /// Makes the store ready for a write: creates it if need be, and sweeps what dead writers left.
     pub(crate) fn prepare(&self) -> Result<()> {
-        durable::create_directory(&self.path)?;
+        durable::create_directory(&self.path).map_err(|error| match error.kind() {
+            // A parent in which nothing can be made is no file that was asked for and is missing.
+            ErrorKind::NotFound => {
+                unwritable("the store cannot be created here", &self.path).caused_by(error)
+            }
+            _ => error,
+        })?;
         self.check_marker()?;
         let marker = self.path.join(MARKER);
         if !marker.exists() {
@@ -241,6 +250,12 @@ impl Store {
         durable::sweep_stale(&self.path, durable::STALE_AGE)?;
         Ok(())
     }
+}
+
+fn unwritable(message: &str, path: &Path) -> Error {
+    Error::io("store-unwritable", message)
+        .in_file(path)
+        .hint("choose a writable directory with --store")
 }
 
 /// Whether a bundle may lie under this name: 12 lower-case hexadecimal digits.
