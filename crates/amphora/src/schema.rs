@@ -6,7 +6,13 @@ use serde_json::{Value, json};
 /// Name of a document and its schema.
 type Entry = (&'static str, fn() -> Value);
 
-const SCHEMAS: [Entry; 2] = [("contract", of::<amphora_onnx::Contract>), ("error", error)];
+const SCHEMAS: [Entry; 5] = [
+    ("contract", of::<amphora_onnx::Contract>),
+    ("error", error),
+    ("manifest", of::<amphora_bundle::Manifest>),
+    ("pack-result", of::<crate::Packed>),
+    ("verify-report", of::<amphora_verify::Report>),
+];
 
 /// The names that [`schema`] knows, sorted.
 pub fn schema_names() -> Vec<&'static str> {

@@ -1,0 +1,79 @@
+//! The configuration of a model or experiment: JSON or YAML, read strictly, kept verbatim.
+
+use std::path::Path;
+
+use amphora_checkpoint::Checkpoint;
+use amphora_checkpoint::architecture::Architecture;
+use amphora_error::{Error, Result};
+use amphora_files::{OpenedFile, json};
+use bytes::Bytes;
+use serde_json::Value;
+
+/// A configuration as it was given and as it is understood.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// The file's content.
+    pub(crate) bytes: Bytes,
+    /// Its name inside a bundle: `config.json` or `config.yaml`.
+    pub(crate) name: &'static str,
+    /// What it says.
+    pub(crate) value: Value,
+}
+
+impl Config {
+    /// Reads the file at `path`: YAML when its name ends in `.yaml` or `.yml`, JSON otherwise.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let bytes = OpenedFile::open(path)?.contents(json::MAX_BYTES)?;
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let (name, value) = match extension {
+            Some("yaml" | "yml") => ("config.yaml", amphora_bundle::parse_yaml(&bytes)),
+            _ => ("config.json", json::parse(&bytes)),
+        };
+        let value = value.map_err(|error| error.in_file(path))?;
+        Ok(Self { bytes, name, value })
+    }
+
+    /// The configuration that a training checkpoint carries with its weights.
+    pub(crate) fn inside(checkpoint: &Checkpoint) -> Result<Option<Self>> {
+        let Some(object) = checkpoint.config() else {
+            return Ok(None);
+        };
+        let value = Value::Object(object.clone());
+        let bytes = json::to_pretty_bytes(&value)?.into();
+        Ok(Some(Self {
+            bytes,
+            name: "config.json",
+            value,
+        }))
+    }
+
+    /// The configuration for `checkpoint`: the file at `path`, else the one inside.
+    pub(crate) fn of(checkpoint: &Checkpoint, path: Option<&Path>) -> Result<Self> {
+        if let Some(path) = path {
+            return Self::read(path);
+        }
+        Self::inside(checkpoint)?.ok_or_else(|| {
+            Error::usage(
+                "config-missing",
+                "the checkpoint does not say what model it belongs to",
+            )
+            .hint("name the model's configuration with --config")
+        })
+    }
+
+    /// The architecture it describes. `path` is the file it was read from, `checkpoint` the one
+    /// that carries it otherwise.
+    pub(crate) fn architecture(
+        &self,
+        path: Option<&Path>,
+        checkpoint: &Path,
+    ) -> Result<Architecture> {
+        Architecture::from_config(&self.value).map_err(|error| match path {
+            Some(path) => error.in_file(path),
+            None => error
+                .in_file(checkpoint)
+                .at("the configuration inside the checkpoint")
+                .hint("name the model's configuration with --config"),
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! Files with a known meaning, checked before they go into a bundle.
+
+use amphora_bundle::manifest::Assets;
+use amphora_bundle::{Draft, parse_labels, parse_metrics};
+use amphora_error::{Error, Result, quoted};
+use amphora_files::{OpenedFile, RelativePath, json};
+use amphora_onnx::Contract;
+use amphora_runtime::Calibration;
+use bytes::Bytes;
+use std::path::Path;
+
+use super::PackRequest;
+
+/// What goes into the bundle besides the model, by its path there.
+pub(super) struct AssetFiles {
+    /// Files that were read and checked.
+    read: Vec<(RelativePath, Bytes)>,
+    /// Files that are copied as they are.
+    copied: Vec<(RelativePath, OpenedFile)>,
+    pub(super) assets: Assets,
+}
+
+/// Reads and checks metrics, labels and calibration, and opens the further assets.
+pub(super) fn read(request: &PackRequest, contract: &Contract) -> Result<AssetFiles> {
+    let mut files = AssetFiles {
+        read: Vec::new(),
+        copied: Vec::new(),
+        assets: Assets::default(),
+    };
+    if let Some(path) = &request.metrics {
+        let check = |bytes: &Bytes| parse_metrics(bytes).map(drop);
+        files.assets.metrics = Some(files.add(path, "metrics.json", check)?);
+    }
+    if let Some(path) = &request.labels {
+        files.assets.labels = Some(files.add(path, "label_map.json", check_labels)?);
+    }
+    if let Some(path) = &request.calibration {
+        let check = |bytes: &Bytes| Calibration::parse(bytes)?.check(contract);
+        files.assets.calibration = Some(files.add(path, "calibration.json", check)?);
+    }
+    for path in &request.assets {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let place = RelativePath::parse(name).map_err(|error| error.in_file(path))?;
+        if name == "tokenizer.json" {
+            files.assets.tokenizer = Some(place.clone());
+        }
+        files.copied.push((place, OpenedFile::open(path)?));
+    }
+    Ok(files)
+}
+
+/// Class numbers must be 0, 1, 2, ... without a gap: a label stands for the logit at its index.
+fn check_labels(bytes: &Bytes) -> Result<()> {
+    let labels = parse_labels(bytes)?;
+    match labels
+        .keys()
+        .zip(0..)
+        .find(|(class, expected)| *class != expected)
+    {
+        None => Ok(()),
+        Some((class, expected)) => Err(Error::malformed(
+            "label-map-gap",
+            "the class numbers do not run from 0 without a gap",
+        )
+        .expected(expected.to_string())
+        .found(class.to_string())),
+    }
+}
+
+impl AssetFiles {
+    fn add(
+        &mut self,
+        path: &Path,
+        name: &str,
+        check: impl FnOnce(&Bytes) -> Result<()>,
+    ) -> Result<RelativePath> {
+        let bytes = OpenedFile::open(path)?.contents(json::MAX_BYTES)?;
+        check(&bytes).map_err(|error| error.in_file(path))?;
+        let place = RelativePath::parse(name)?;
+        self.read.push((place.clone(), bytes));
+        Ok(place)
+    }
+
+    /// Adds a file that is in memory.
+    pub(super) fn keep(&mut self, name: &str, bytes: Bytes) -> Result<RelativePath> {
+        let place = RelativePath::parse(name)?;
+        self.read.push((place.clone(), bytes));
+        Ok(place)
+    }
+
+    /// Adds a copy of the file at `path`.
+    pub(super) fn copy(&mut self, name: &str, path: &Path) -> Result<RelativePath> {
+        let place = RelativePath::parse(name)?;
+        self.copied.push((place.clone(), OpenedFile::open(path)?));
+        Ok(place)
+    }
+
+    /// Writes everything into the draft.
+    pub(super) fn add_to(&self, draft: &mut Draft) -> Result<()> {
+        for (place, bytes) in &self.read {
+            draft.add_bytes(place, bytes)?;
+        }
+        for (place, file) in &self.copied {
+            draft.add_file(place, file).map_err(|error| {
+                error
+                    .in_file(file.path())
+                    .at(format!("asset {}", quoted(place.as_str())))
+            })?;
+        }
+        Ok(())
+    }
+}

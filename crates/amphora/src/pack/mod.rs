@@ -1,0 +1,372 @@
+//! From an ONNX file or a checkpoint to a published bundle.
+
+mod assets;
+mod request;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use amphora_bundle::manifest::{FileEntry, Framework, Metadata, Provenance, Source};
+use amphora_bundle::{Bundle, BundleId, Details, MAIN_GRAPH, Name, Sealed, Summary, Version};
+use amphora_checkpoint::Format;
+use amphora_error::{Error, Result};
+use amphora_export::ExportOptions;
+use amphora_files::{OpenedFile, RelativePath, json, sha256};
+use amphora_onnx::{Contract, Limits, Model, write};
+use amphora_runtime::EngineChoice;
+use amphora_verify::golden::{Golden, ReferenceTime};
+use amphora_verify::{Report, Target, VerifyOptions, verify};
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+pub use request::PackRequest;
+
+use assets::AssetFiles;
+
+use crate::Engines;
+use crate::config::Config;
+use crate::export::{Graph, graph};
+use crate::source::{ModelFile, kind_of};
+
+/// Weights up to this many bytes stay inside the bundle's ONNX file; larger ones go to an aligned
+/// data file beside it, which engines can map.
+const INLINE_LIMIT: u64 = 4 << 20;
+/// What the data file of the graph is called.
+const DATA_FILE: &str = "model.onnx.data";
+
+/// A published bundle.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Packed {
+    /// The id.
+    pub id: BundleId,
+    /// The first 12 digits of the id.
+    pub exp_hash: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The name.
+    pub name: Name,
+    /// The version.
+    pub version: Version,
+    /// Whether the same bundle was there already; it was left untouched.
+    pub existed: bool,
+    /// The deployment formats in it.
+    pub formats: Vec<String>,
+    /// Every file that its manifest lists.
+    pub files: Vec<FileEntry>,
+    /// What the checks at packing found, by target.
+    pub validation: BTreeMap<&'static str, Validation>,
+    /// What is odd but does no harm.
+    pub warnings: Vec<String>,
+}
+
+/// The outcome of the checks for one target.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Validation {
+    /// Whether all passed.
+    pub passed: bool,
+    /// How many failed.
+    pub errors: usize,
+    /// How many warned.
+    pub warnings: usize,
+}
+
+/// A model that is about to be packed, with what is known about where it came from.
+struct Subject {
+    model: Model,
+    /// What it was exported from, when that is a checkpoint.
+    graph: Option<Graph>,
+    config: Option<Config>,
+    source: Source,
+}
+
+/// Builds a bundle, proves it on the chosen engine, and publishes it.
+///
+/// `step` is told what is being done. Nothing is visible in the store before everything passed, and
+/// nothing stays behind when something fails.
+///
+/// # Errors
+///
+/// [`amphora_error::ErrorKind::Malformed`] or `Unsupported` when the model check fails,
+/// [`amphora_error::ErrorKind::Mismatch`] when the golden vectors are out of tolerance, and those of
+/// reading and writing.
+pub fn pack(request: &PackRequest, step: &dyn Fn(&str)) -> Result<Packed> {
+    let version = request.check()?;
+    step("reading the model");
+    let subject = read(request)?;
+    let name = name(request, &subject)?;
+    step("checking the model");
+    let contract = check(&subject.model).map_err(|error| error.in_file(&request.model))?;
+    let assets = assets::read(request, &contract)?;
+    step("preparing the golden vectors");
+    let (golden, reference_time) = golden(request, &subject, &contract)?;
+    step("writing the bundle");
+    let mut metadata = Metadata::new(&name, version);
+    metadata.created = Some(request.created.clone());
+    let sealed = seal(request, &subject, &contract, &golden, assets, metadata)?;
+    step(&format!("replaying {} golden cases", golden.cases()));
+    let reports = prove(&sealed, request, reference_time)?;
+    step("publishing");
+    publish(sealed, &reports, golden.notes())
+}
+
+fn read(request: &PackRequest) -> Result<Subject> {
+    let path = &request.model;
+    let config = request.config.as_deref();
+    let file = OpenedFile::open(path)?;
+    let mut source = Source {
+        format: "onnx".to_owned(),
+        sha256: file.digest()?,
+        size: file.len(),
+    };
+    if kind_of(path)? == ModelFile::Onnx {
+        if request.keep_checkpoint {
+            return Err(
+                Error::usage("keep-checkpoint", "an ONNX file has no checkpoint to keep")
+                    .in_file(path)
+                    .hint("leave --keep-checkpoint out, or pack the checkpoint itself"),
+            );
+        }
+        return Ok(Subject {
+            model: Model::open(path, &Limits::default())?,
+            graph: None,
+            config: config.map(Config::read).transpose()?,
+            source,
+        });
+    }
+    let graph = graph(path, config, &ExportOptions::default(), path)?;
+    source.format = graph.checkpoint.format().to_string();
+    Ok(Subject {
+        model: graph.model.clone(),
+        config: Some(graph.config.clone()),
+        graph: Some(graph),
+        source,
+    })
+}
+
+/// The name that was asked for, else the configuration's, else the architecture's, else the file's.
+fn name(request: &PackRequest, subject: &Subject) -> Result<Name> {
+    if let Some(name) = &request.name {
+        return Name::parse(name);
+    }
+    let stated = subject
+        .config
+        .as_ref()
+        .and_then(|config| config.value.get("name")?.as_str());
+    let model_type = subject
+        .graph
+        .as_ref()
+        .map(|graph| graph.architecture.model_type());
+    let stem = request.model.file_stem().and_then(|stem| stem.to_str());
+    let candidates = [stated, model_type, stem];
+    candidates
+        .into_iter()
+        .flatten()
+        .find_map(|candidate| Name::parse(&slug(candidate)).ok())
+        .ok_or_else(|| {
+            Error::usage(
+                "name-missing",
+                "no name can be made from the configuration or the file",
+            )
+            .hint("give the bundle a name with --name")
+        })
+}
+
+/// `text` in the alphabet of names: lower case, everything else a hyphen.
+fn slug(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let mapped: String = lower
+        .chars()
+        .map(|c| match c {
+            'a'..='z' | '0'..='9' | '.' | '_' | '-' => c,
+            _ => '-',
+        })
+        .collect();
+    mapped.trim_start_matches(['.', '_', '-']).to_owned()
+}
+
+fn check(model: &Model) -> Result<Contract> {
+    model.check()?;
+    model.contract()
+}
+
+/// Golden vectors from the file that was named, else from the independent reference, else from an
+/// engine: ONNX Runtime where it is found.
+fn golden(
+    request: &PackRequest,
+    subject: &Subject,
+    contract: &Contract,
+) -> Result<(Golden, Option<ReferenceTime>)> {
+    if let Some(path) = &request.golden {
+        let golden = Golden::supplied(path, contract)?;
+        return Ok((golden, None));
+    }
+    if let Some(graph) = &subject.graph {
+        let (golden, time) =
+            Golden::of_checkpoint(&graph.architecture, &graph.checkpoint, request.golden_cases)?;
+        return Ok((golden, Some(time)));
+    }
+    let recorder = Engines {
+        choice: EngineChoice::Auto,
+        ort: request.engines.ort.clone(),
+    };
+    let golden = Golden::of_engine(&subject.model, recorder.get()?, request.golden_cases)
+        .map_err(|error| error.in_file(&request.model))?;
+    Ok((golden, None))
+}
+
+/// Writes everything into a staged bundle that is not visible yet.
+fn seal(
+    request: &PackRequest,
+    subject: &Subject,
+    contract: &Contract,
+    golden: &Golden,
+    mut files: AssetFiles,
+    metadata: Metadata,
+) -> Result<Sealed> {
+    if let Some(config) = &subject.config {
+        files.assets.config = Some(files.keep(config.name, config.bytes.clone())?);
+    }
+    if request.keep_checkpoint {
+        files.assets.checkpoint = Some(files.copy(checkpoint_name(subject), &request.model)?);
+    }
+    let mut draft = request.store.draft()?;
+    let parts = write::self_contained(&subject.model, DATA_FILE, INLINE_LIMIT)?;
+    let data: BTreeMap<String, Bytes> = parts
+        .data
+        .iter()
+        .map(|data| (DATA_FILE.to_owned(), data.to_bytes()))
+        .collect();
+    draft.add_graph(MAIN_GRAPH, "single", &parts.graph, &data, contract)?;
+    let place = RelativePath::parse(&format!("golden/{MAIN_GRAPH}.safetensors"))?;
+    let entry = golden.manifest_entry(place, contract);
+    draft.add_golden(MAIN_GRAPH, &golden.to_bytes()?, entry)?;
+    files.add_to(&mut draft)?;
+    let (framework, format) = match &subject.graph {
+        Some(_) => ("pytorch", "pytorch"),
+        None => ("onnx", "onnx"),
+    };
+    let framework = Framework {
+        name: framework.to_owned(),
+        version: None,
+    };
+    let mut details = Details::new(metadata, framework, format);
+    details.assets = files.assets;
+    details.nonfinite_weights = subject.model.nonfinite_weights();
+    let architecture = subject
+        .graph
+        .as_ref()
+        .map(|graph| graph.architecture.model_type());
+    details.provenance = Provenance {
+        git_sha: request.git_sha.clone(),
+        created_by: request.created_by.clone(),
+        created_with: Some(format!("amphora {}", env!("CARGO_PKG_VERSION"))),
+        architecture: architecture.map(str::to_owned),
+        source: Some(subject.source.clone()),
+        config_sha256: subject.config.as_ref().map(|config| sha256(&config.bytes)),
+        exp_hash: None,
+    };
+    draft.seal(details)
+}
+
+fn checkpoint_name(subject: &Subject) -> &'static str {
+    let format = subject
+        .graph
+        .as_ref()
+        .map(|graph| graph.checkpoint.format());
+    match format {
+        Some(Format::Safetensors) => "checkpoint.safetensors",
+        _ => "checkpoint.pt",
+    }
+}
+
+/// Verifies the staged bundle for every target; the first report that has not passed is the error.
+fn prove(
+    sealed: &Sealed,
+    request: &PackRequest,
+    reference_time: Option<ReferenceTime>,
+) -> Result<BTreeMap<&'static str, Report>> {
+    let engine = request.engines.get()?;
+    let mut reports = BTreeMap::new();
+    // The general checks concern the bundle, not an engine: the replay belongs to the target.
+    for (target, engine) in [(Target::General, None), (Target::Onnx, Some(engine))] {
+        let options = VerifyOptions {
+            target,
+            engine,
+            ..VerifyOptions::default()
+        };
+        let mut report = verify(sealed.bundle()?, &options)?.report.into_result()?;
+        report.validated_at = Some(request.created.to_string());
+        if let (Target::Onnx, Some(time)) = (target, reference_time) {
+            report.set_reference_time(time.mean_ms, time.std_ms);
+        }
+        reports.insert(target.word(), report);
+    }
+    Ok(reports)
+}
+
+fn publish(
+    sealed: Sealed,
+    reports: &BTreeMap<&'static str, Report>,
+    notes: &[String],
+) -> Result<Packed> {
+    let mut files = BTreeMap::new();
+    for (target, report) in reports {
+        files.insert(
+            format!("{target}_validation"),
+            json::to_pretty_bytes(report)?,
+        );
+    }
+    if let Some(report) = reports.get(Target::Onnx.word()) {
+        files.insert("validation_report".to_owned(), validation_report(report)?);
+    }
+    let published = sealed.with_reports(&files)?.publish()?;
+    let bundle = Bundle::open(&published.path)?;
+    let summary = Summary::of(&bundle);
+    let warnings = notes.iter().cloned();
+    let set_aside = published.set_aside.map(|path| {
+        format!(
+            "a damaged bundle with this id was moved to {}",
+            path.display()
+        )
+    });
+    Ok(Packed {
+        id: published.id,
+        exp_hash: published.exp_hash,
+        path: published.path,
+        name: summary.name,
+        version: summary.version,
+        existed: published.existed,
+        formats: summary.formats,
+        files: bundle.manifest().files.clone(),
+        validation: reports
+            .iter()
+            .map(|(target, report)| (*target, Validation::of(report)))
+            .collect(),
+        warnings: warnings
+            .chain(set_aside)
+            .chain(reports.values().flat_map(|report| report.warnings.clone()))
+            .collect(),
+    })
+}
+
+/// The `validation_report.json` of document 000: the part of a report that has its keys.
+fn validation_report(report: &Report) -> Result<Vec<u8>> {
+    json::to_pretty_bytes(&serde_json::json!({
+        "schema_version": report.schema_version,
+        "validated_at": report.validated_at,
+        "onnx_check": report.onnx_check,
+        "numeric_equivalence": report.numeric_equivalence,
+        "inference_time": report.inference_time,
+    }))
+}
+
+impl Validation {
+    fn of(report: &Report) -> Self {
+        Self {
+            passed: report.passed,
+            errors: report.errors.len(),
+            warnings: report.warnings.len(),
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! One inference.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use amphora_bundle::{Bundle, BundleId, Name, Version, check_integrity, parse_labels};
+use amphora_error::{Error, Result, quoted};
+use amphora_files::{OpenedFile, json};
+use amphora_onnx::{Contract, Limits, Model, TensorSpec};
+use amphora_runtime::{Calibration, Engine, Outputs, Session, SessionOptions, Tensor};
+use amphora_verify::{VerifiedBundle, VerifyOptions};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::inspect::entry_model;
+use crate::{Engines, Subject};
+
+/// Largest `.npy` file read, in bytes.
+const MAX_INPUT_BYTES: u64 = 4 << 30;
+
+/// What to run, on what.
+#[derive(Debug)]
+pub struct RunRequest {
+    /// The bundle or ONNX file.
+    pub subject: Subject,
+    /// The inputs, by name.
+    pub inputs: Vec<(String, InputValue)>,
+    /// The engine.
+    pub engines: Engines,
+    /// How many labels to report, most probable first.
+    pub top_k: usize,
+    /// Replay the golden vectors first.
+    pub verify: bool,
+}
+
+/// Where the value of an input comes from.
+#[derive(Debug, Clone)]
+pub enum InputValue {
+    /// A `.npy` file.
+    Npy(PathBuf),
+    /// A JSON file.
+    JsonFile(PathBuf),
+    /// JSON text: nested arrays, or `{"shape": [...], "data": [...]}`.
+    Json(String),
+}
+
+/// The answer of a model.
+#[derive(Debug, Clone, Serialize)]
+pub struct Answer {
+    /// The bundle, when one was run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<BundleRan>,
+    /// The engine that ran it, with its version.
+    pub engine: String,
+    /// The outputs in graph order: `{name: {dtype, shape, data}}`.
+    #[serde(serialize_with = "outputs_to_json")]
+    pub outputs: Outputs,
+    /// The most probable classes, by output, where the bundle has labels: one list for each row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, Vec<Vec<Label>>>>,
+    /// How many values of all outputs are NaN or infinite.
+    pub nonfinite: usize,
+}
+
+/// Which bundle answered.
+#[derive(Debug, Clone, Serialize)]
+pub struct BundleRan {
+    /// The id.
+    pub id: BundleId,
+    /// The name.
+    pub name: Name,
+    /// The version.
+    pub version: Version,
+}
+
+/// One class.
+#[derive(Debug, Clone, Serialize)]
+pub struct Label {
+    /// The number of the class.
+    pub class: usize,
+    /// Its name.
+    pub label: String,
+    /// Its probability, 0 to 1.
+    pub probability: f64,
+}
+
+fn outputs_to_json<S: serde::Serializer>(outputs: &Outputs, to: S) -> Result<S::Ok, S::Error> {
+    outputs.to_json().serialize(to)
+}
+
+/// Runs one inference. Of a bundle, every byte that is used was compared with the manifest; a
+/// calibration in it is applied, and its labels name the classes.
+///
+/// # Errors
+///
+/// [`amphora_error::ErrorKind::Untrusted`] when the bundle is not what was sealed;
+/// [`amphora_error::ErrorKind::Usage`] listing every fault of the inputs.
+pub fn run(request: RunRequest) -> Result<Answer> {
+    let engine = request.engines.get()?;
+    let options = SessionOptions::default();
+    let (mut session, ran, labels) = match request.subject {
+        Subject::Onnx(path) => {
+            let model = Model::open(&path, &Limits::default())?;
+            let session = Session::new(&model, engine, &options, None);
+            (session.map_err(|error| error.in_file(path))?, None, None)
+        }
+        Subject::Bundle(bundle) => {
+            let (ran, labels) = (BundleRan::of(&bundle), labels(&bundle)?);
+            let session = if request.verify {
+                verified(*bundle, &engine)?.session(engine, &options)?
+            } else {
+                check_integrity(&bundle)?.into_result()?;
+                let model = entry_model(&bundle)?;
+                Session::new(&model, engine, &options, calibration(&bundle)?)?
+            };
+            (session, Some(ran), labels)
+        }
+    };
+    let inputs = tensors(session.contract(), &request.inputs)?;
+    let outputs = session.run(&inputs)?;
+    Ok(Answer {
+        bundle: ran,
+        engine: format!("{} {}", session.engine().name(), session.engine().version()),
+        labels: labels.map(|labels| name_classes(&outputs, &labels, request.top_k)),
+        nonfinite: outputs.nonfinite(),
+        outputs,
+    })
+}
+
+impl BundleRan {
+    fn of(bundle: &Bundle) -> Self {
+        let metadata = &bundle.manifest().metadata;
+        Self {
+            id: bundle.id(),
+            name: metadata.full_name(),
+            version: metadata.version.clone(),
+        }
+    }
+}
+
+/// Replays the golden vectors on the engine that is about to answer.
+fn verified(bundle: Bundle, engine: &Arc<dyn Engine>) -> Result<VerifiedBundle> {
+    let options = VerifyOptions {
+        engine: Some(engine.clone()),
+        ..VerifyOptions::default()
+    };
+    amphora_verify::verify(bundle, &options)?.into_bundle()
+}
+
+/// The calibration that the manifest names.
+fn calibration(bundle: &Bundle) -> Result<Option<Calibration>> {
+    let Some(path) = &bundle.manifest().assets.calibration else {
+        return Ok(None);
+    };
+    let bytes = bundle.read(path)?;
+    Calibration::parse(&bytes)
+        .map(Some)
+        .map_err(|error| error.in_file(path.beneath(bundle.path())))
+}
+
+fn labels(bundle: &Bundle) -> Result<Option<BTreeMap<u64, String>>> {
+    let Some(path) = &bundle.manifest().assets.labels else {
+        return Ok(None);
+    };
+    parse_labels(&bundle.read(path)?)
+        .map(Some)
+        .map_err(|error| error.in_file(path.beneath(bundle.path())))
+}
+
+/// Reads every input as the element type that the contract states.
+fn tensors(
+    contract: &Contract,
+    inputs: &[(String, InputValue)],
+) -> Result<BTreeMap<String, Tensor>> {
+    let mut tensors = BTreeMap::new();
+    for (name, value) in inputs {
+        // A name that the graph does not have is reported by the session, with all other faults.
+        let spec = contract.inputs.iter().find(|spec| spec.name == *name);
+        let tensor = match spec {
+            Some(spec) => tensor(spec, value).map_err(|error| error.at(place(name)))?,
+            None => Tensor::scalar(0.0_f32),
+        };
+        if tensors.insert(name.clone(), tensor).is_some() {
+            return Err(Error::usage("input-twice", "the input is given twice").at(place(name)));
+        }
+    }
+    Ok(tensors)
+}
+
+fn place(name: &str) -> String {
+    format!("input {}", quoted(name))
+}
+
+fn tensor(spec: &TensorSpec, value: &InputValue) -> Result<Tensor> {
+    match value {
+        InputValue::Npy(path) => Tensor::read_npy(path, MAX_INPUT_BYTES),
+        InputValue::JsonFile(path) => {
+            let bytes = OpenedFile::open(path)?.contents(json::MAX_BYTES)?;
+            json::parse(&bytes)
+                .and_then(|value| Tensor::from_json(&value, spec.dtype))
+                .map_err(|error| error.in_file(path))
+        }
+        InputValue::Json(text) => {
+            let value: Value = json::parse(text.as_bytes()).map_err(|error| {
+                Error::usage(
+                    "input-json",
+                    "the value is neither JSON nor the name of a file",
+                )
+                .found(quoted(text).to_string())
+                .hint("write NAME=[[1, 2]], NAME=FILE.npy or NAME=@FILE.json")
+                .caused_by(error)
+            })?;
+            Tensor::from_json(&value, spec.dtype)
+        }
+    }
+}
+
+/// The `top_k` most probable classes of every output that has one logit, or one probability, for
+/// each label in its last dimension.
+fn name_classes(
+    outputs: &Outputs,
+    labels: &BTreeMap<u64, String>,
+    top_k: usize,
+) -> BTreeMap<String, Vec<Vec<Label>>> {
+    let mut named = BTreeMap::new();
+    for (name, tensor) in outputs.iter() {
+        let Some(logits) = tensor.as_slice::<f32>() else {
+            continue;
+        };
+        let classes = match tensor.shape() {
+            [_, classes] if *classes == labels.len() && *classes > 1 => *classes,
+            _ => continue,
+        };
+        let rows = logits
+            .chunks_exact(classes)
+            .map(|row| most_probable(row, labels, top_k));
+        named.insert(name.to_owned(), rows.collect());
+    }
+    named
+}
+
+fn most_probable(row: &[f32], labels: &BTreeMap<u64, String>, top_k: usize) -> Vec<Label> {
+    let mut classes: Vec<Label> = probabilities(row)
+        .into_iter()
+        .zip(labels.iter())
+        .enumerate()
+        .map(|(class, (probability, (_, label)))| Label {
+            class,
+            label: label.clone(),
+            probability,
+        })
+        .collect();
+    classes.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    classes.truncate(top_k);
+    classes
+}
+
+/// The softmax of a row of logits; a row that is a distribution already stays as it is.
+fn probabilities(row: &[f32]) -> Vec<f64> {
+    let row: Vec<f64> = row.iter().map(|&value| f64::from(value)).collect();
+    let sum: f64 = row.iter().sum();
+    if row.iter().all(|value| (0.0..=1.0).contains(value)) && (sum - 1.0).abs() < 1e-4 {
+        return row;
+    }
+    let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let exponentials: Vec<f64> = row.iter().map(|value| (value - largest).exp()).collect();
+    let total: f64 = exponentials.iter().sum();
+    exponentials.iter().map(|value| value / total).collect()
+}

@@ -1,0 +1,176 @@
+//! Proving one bundle, or all of a store.
+
+use std::path::{Path, PathBuf};
+
+use amphora_bundle::{Bundle, BundleId, Name, Store, Version};
+use amphora_error::{Error, Result};
+use amphora_files::{Directory, EntryKind, durable, json};
+use amphora_verify::{Report, Target, VerifyOptions};
+use serde::Serialize;
+
+use crate::{Engines, Timestamp};
+
+/// How to verify.
+#[derive(Debug, Clone)]
+pub struct VerifyRequest {
+    /// What the bundle is verified for.
+    pub target: Target,
+    /// The engine that replays the golden vectors.
+    pub engines: Engines,
+    /// Whether warnings are errors.
+    pub strict: bool,
+    /// The date in the report.
+    pub validated_at: Timestamp,
+}
+
+/// What [`verify_all`] found.
+#[derive(Debug, Serialize)]
+pub struct StoreReport {
+    /// Whether every bundle passed.
+    pub passed: bool,
+    /// Every bundle, by its folder's name.
+    pub bundles: Vec<BundleReport>,
+}
+
+/// One bundle of a store.
+#[derive(Debug, Serialize)]
+pub struct BundleReport {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Who it says it is, when its manifest can be read.
+    pub identity: Option<(BundleId, Name, Version)>,
+    /// What verification found, when it could be done.
+    pub report: Option<Report>,
+    /// Why it could not be done.
+    pub error: Option<String>,
+    #[serde(skip)]
+    failure: Option<Error>,
+}
+
+/// Verifies `bundle`: integrity, contract, model check, numeric replay, target. The bundle is not
+/// changed.
+///
+/// # Errors
+///
+/// When a check could not be done. A bundle that fails is a report that has not passed; see
+/// [`verdict`].
+pub fn verify(bundle: Bundle, request: &VerifyRequest) -> Result<Report> {
+    let options = VerifyOptions {
+        target: request.target,
+        engine: Some(request.engines.get()?),
+        strict: request.strict,
+        ..VerifyOptions::default()
+    };
+    let mut report = amphora_verify::verify(bundle, &options)?.report;
+    report.validated_at = Some(request.validated_at.to_string());
+    Ok(report)
+}
+
+/// The error that a report amounts to: of the kind of the first stage that failed, listing every
+/// failure; with `strict`, warnings count too.
+pub fn verdict(report: &Report, strict: bool) -> Option<Error> {
+    if let Err(error) = report.clone().into_result() {
+        return Some(error);
+    }
+    (strict && !report.warnings.is_empty()).then(|| {
+        Error::incompatible("verification-warnings", "the bundle passed with warnings")
+            .faults(report.warnings.clone())
+            .hint("leave --strict out to accept them")
+    })
+}
+
+/// Verifies every bundle of the store, damaged ones included.
+pub fn verify_all(store: &Store, request: &VerifyRequest) -> Result<StoreReport> {
+    let folder = |name: &str| name.len() == 12 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut bundles = Vec::new();
+    for entry in Directory::open(store.path())?.entries()? {
+        if entry.kind == EntryKind::Directory && folder(&entry.name) {
+            bundles.push(verify_one(store, &entry.name, request));
+        }
+    }
+    Ok(StoreReport {
+        passed: bundles.iter().all(|bundle| bundle.failure.is_none()),
+        bundles,
+    })
+}
+
+fn verify_one(store: &Store, folder: &str, request: &VerifyRequest) -> BundleReport {
+    let mut found = BundleReport {
+        path: store.path().join(folder),
+        identity: None,
+        report: None,
+        error: None,
+        failure: None,
+    };
+    let report = store.resolve(folder).and_then(|bundle| {
+        let metadata = &bundle.manifest().metadata;
+        found.identity = Some((bundle.id(), metadata.full_name(), metadata.version.clone()));
+        verify(bundle, request)
+    });
+    match report {
+        Ok(report) => {
+            found.failure = verdict(&report, request.strict);
+            found.report = Some(report);
+        }
+        Err(error) => {
+            found.error = Some(error.to_string());
+            found.failure = Some(error);
+        }
+    }
+    found
+}
+
+impl BundleReport {
+    /// Every failure, after the bundle's path.
+    fn faults(&self) -> Vec<String> {
+        let path = self.path.display();
+        match &self.failure {
+            None => Vec::new(),
+            Some(error) if error.fault_list().is_empty() => vec![error.to_string()],
+            Some(error) => error
+                .fault_list()
+                .iter()
+                .map(|fault| format!("{path}: {fault}"))
+                .collect(),
+        }
+    }
+}
+
+impl StoreReport {
+    /// The error that the report amounts to: of the kind of the first bundle that failed.
+    pub fn verdict(&self) -> Option<Error> {
+        let failed: Vec<&BundleReport> = self
+            .bundles
+            .iter()
+            .filter(|bundle| bundle.failure.is_some())
+            .collect();
+        let first = failed.first()?.failure.as_ref()?;
+        let faults = failed.iter().flat_map(|bundle| bundle.faults());
+        Some(
+            Error::new(
+                first.kind(),
+                "store-verification",
+                "bundles did not pass verification",
+            )
+            .faults(faults.collect()),
+        )
+    }
+}
+
+/// Writes a report as `TARGET_validation.json` into `directory`, which may not lie in the bundle.
+pub fn write_report(report: &Report, directory: &Path, bundle: &Path) -> Result<PathBuf> {
+    let real = |path: &Path| {
+        fs_err::canonicalize(path).map_err(|source| Error::from_io("looking at", path, source))
+    };
+    if real(directory)?.starts_with(real(bundle)?) {
+        return Err(Error::usage(
+            "report-in-bundle",
+            "a report may not be written into the bundle",
+        )
+        .in_file(directory)
+        .hint("name a directory elsewhere with --report"));
+    }
+    let path = directory.join(format!("{}_validation.json", report.target.word()));
+    durable::write_file(&path, &json::to_pretty_bytes(report)?)?;
+    Ok(path)
+}
