@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{BoolishValueParser, OsStr};
-use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 /// The value of `--help` that ends every help text.
 const AFTER_HELP: &str = "\
@@ -32,12 +32,232 @@ pub(crate) struct Arguments {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Turn a PyTorch or safetensors checkpoint into ONNX, without Python
+    Export(ExportArguments),
+    /// Build a bundle from an ONNX file or a checkpoint, prove it, and publish it
+    Pack(Box<PackArguments>),
+    /// Say what a bundle or an ONNX file is: inputs, outputs, operators, files, provenance
+    Inspect(InspectArguments),
+    /// Prove a bundle: integrity, contract, model check, numeric replay, target
+    Verify(VerifyArguments),
+    /// Run one inference on a bundle or an ONNX file
+    Run(RunArguments),
+    /// Print or write the I/O contract of an ONNX file or a directory of them, or check one
+    Contract(ContractArguments),
+    /// List the bundles in the store, newest first
+    List(ListArguments),
+    /// Compare two bundles: metrics, configuration, formats, contract, weights
+    Compare(CompareArguments),
+    /// Write a bundle as one archive file, the same bytes each time
+    Archive(ArchiveArguments),
+    /// Bring an archive or a directory that holds a bundle into the store
+    Import(ImportArguments),
+    /// Remove all but the newest bundles of the store
+    Clean(CleanArguments),
+    /// Remove one bundle from the store
+    Remove(RemoveArguments),
     /// Show the engines found (or why not), versions and paths
     Doctor,
     /// Print the completion script for a shell
     Completions(CompletionsArguments),
     /// Print the JSON Schema of a document that Amphora reads or writes
     Schema(SchemaArguments),
+    /// Run the main job end to end on an example that ships with Amphora
+    Quickstart(QuickstartArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArguments {
+    /// A PyTorch (.pt) or safetensors checkpoint of a known architecture
+    pub(crate) checkpoint: PathBuf,
+    /// The model's configuration, JSON or YAML; not needed when the checkpoint holds one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the ONNX file goes
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// The ONNX operator set version (default: what the architecture asks for)
+    #[arg(long, value_name = "N")]
+    pub(crate) opset: Option<u64>,
+    /// Leave the weights in the safetensors checkpoint and point into it by offset
+    #[arg(long, conflicts_with = "external_data")]
+    pub(crate) link: bool,
+    /// Write the weights beside the graph, as OUTPUT.data (automatic from 2 GB on)
+    #[arg(long)]
+    pub(crate) external_data: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PackArguments {
+    /// An ONNX file, or a PyTorch or safetensors checkpoint of a known architecture
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: PathBuf,
+    /// The model's or experiment's configuration, JSON or YAML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The bundle's name, such as 'vision/resnet50' (default: from the configuration or the file)
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The bundle's semantic version
+    #[arg(long, default_value = "0.1.0")]
+    pub(crate) version: String,
+    /// Metrics to record, a JSON object
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics: Option<PathBuf>,
+    /// Labels of the classes, a JSON object from class number to name
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels: Option<PathBuf>,
+    /// Temperatures of the heads, JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) calibration: Option<PathBuf>,
+    /// Golden vectors, safetensors or npz: tensors named as the graph's inputs and outputs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) golden: Option<PathBuf>,
+    /// What the bundle is built for, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "onnx")]
+    pub(crate) target: Vec<Target>,
+    /// A further file to carry; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) asset: Vec<PathBuf>,
+    /// How many golden cases to record
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100,
+        allow_negative_numbers = true
+    )]
+    pub(crate) golden_cases: usize,
+    /// Keep the checkpoint inside the bundle
+    #[arg(long)]
+    pub(crate) keep_checkpoint: bool,
+    /// The commit the model was trained from, 7 to 40 hexadecimal digits
+    #[arg(long, value_name = "HASH")]
+    pub(crate) git_sha: Option<String>,
+    /// Who made the bundle
+    #[arg(long, value_name = "WHO")]
+    pub(crate) created_by: Option<String>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgument,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArguments {
+    /// A bundle or an ONNX file
+    #[arg(value_name = "BUNDLE_OR_ONNX")]
+    pub(crate) subject: String,
+    /// Print the nodes of the graph
+    #[arg(long)]
+    pub(crate) graph: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// The bundle to verify
+    #[arg(required_unless_present = "all")]
+    pub(crate) bundle: Option<String>,
+    /// Also check that the bundle can be deployed to this target
+    #[arg(long, value_enum)]
+    pub(crate) target: Option<Target>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgument,
+    /// Treat warnings as errors
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Write the reports into this directory (never into the bundle)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// Verify every bundle in the store
+    #[arg(long, conflicts_with_all = ["bundle", "report"])]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// A bundle or an ONNX file
+    #[arg(value_name = "BUNDLE_OR_ONNX")]
+    pub(crate) subject: String,
+    /// NAME=FILE.npy, NAME=JSON or NAME=@FILE.json; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) input: Vec<String>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgument,
+    /// How many labels to show, most probable first
+    #[arg(long, value_name = "K", default_value_t = 3)]
+    pub(crate) top_k: usize,
+    /// Replay the golden vectors before running
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContractArguments {
+    /// An ONNX file, or a directory of them
+    #[arg(value_name = "DIR_OR_ONNX")]
+    pub(crate) subject: PathBuf,
+    /// Compare with this contract (a file, or a directory of them) instead of printing
+    #[arg(long, value_name = "FILE_OR_DIR")]
+    pub(crate) check: Option<PathBuf>,
+    /// Where the contracts of a directory go (default: the directory itself)
+    #[arg(long, value_name = "DIR", conflicts_with = "check")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArguments {
+    /// Show date, path, formats and accuracy too
+    #[arg(long)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// The first bundle
+    pub(crate) a: String,
+    /// The second bundle
+    pub(crate) b: String,
+    /// Write the comparison as Markdown
+    #[arg(long, value_name = "FILE.md")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ArchiveArguments {
+    /// The bundle to archive
+    pub(crate) bundle: String,
+    /// The archive's format
+    #[arg(long, value_enum, default_value_t = ArchiveFormat::Zip)]
+    pub(crate) format: ArchiveFormat,
+    /// Where the archive goes (default: beside the bundle, named by its hash)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// A zip, tar, tar.gz or tar.zst archive of a bundle, or a bundle's directory
+    #[arg(value_name = "ARCHIVE_OR_DIR")]
+    pub(crate) source: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CleanArguments {
+    /// How many bundles to keep, newest first
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 5,
+        allow_negative_numbers = true
+    )]
+    pub(crate) keep: usize,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArguments {
+    /// The bundle to remove
+    pub(crate) bundle: String,
 }
 
 #[derive(Debug, Args)]
@@ -51,6 +271,61 @@ pub(crate) struct CompletionsArguments {
 pub(crate) struct SchemaArguments {
     /// The document's name; without one, the names are listed
     pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QuickstartArguments {
+    /// Where the example and its bundle go
+    #[arg(long, default_value = "amphora-quickstart")]
+    pub(crate) dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgument,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct EngineArgument {
+    /// The engine that runs the model
+    #[arg(long, value_enum, default_value_t = Engine::Rten)]
+    pub(crate) engine: Engine,
+}
+
+/// The engines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// Built in: the same answer on every machine
+    Rten,
+    /// ONNX Runtime, 1.17 or newer, when it is installed
+    Ort,
+    /// tract, when this program was built with it
+    Tract,
+    /// ONNX Runtime when it is found, else the built-in engine
+    Auto,
+}
+
+/// The deployment targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// ONNX on any engine
+    Onnx,
+    /// Core ML; not in this release
+    Ios,
+    /// Hailo; not in this release
+    Hailo,
+}
+
+/// The archive formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ArchiveFormat {
+    /// A zip archive
+    Zip,
+    /// A tar archive
+    Tar,
+    /// A tar archive, compressed with gzip
+    #[value(name = "tar.gz")]
+    TarGz,
+    /// A tar archive, compressed with Zstandard
+    #[value(name = "tar.zst")]
+    TarZst,
 }
 
 /// The whole command line, with an environment variable behind every long flag.

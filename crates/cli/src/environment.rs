@@ -1,9 +1,15 @@
 //! The only place that reads the environment, besides the flags that `clap` fills from it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use amphora::OrtLocation;
 
 /// The value of a variable; empty counts as absent.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command line is the one crate that reads the environment"
+)]
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
@@ -22,6 +28,37 @@ pub(crate) fn home() -> Option<PathBuf> {
             .or_else(|| user().map(|home| home.join(".local/share")))
     };
     data.map(|data| data.join("amphora"))
+}
+
+/// Where ONNX Runtime may be: the library that `ORT_DYLIB_PATH` names, else Python environments
+/// (active, on the `PATH`, in `AMPHORA_HOME`), `node_modules` here and in `AMPHORA_HOME`, and the
+/// system's library folders.
+pub(crate) fn ort_location() -> OrtLocation {
+    let home = home();
+    let mut python: Vec<PathBuf> = ["VIRTUAL_ENV", "CONDA_PREFIX"]
+        .iter()
+        .filter_map(|name| variable(name).map(PathBuf::from))
+        .collect();
+    python.extend(home.clone());
+    let path = variable("PATH").unwrap_or_default();
+    for folder in std::env::split_paths(&path) {
+        if folder.join("python3").is_file() {
+            python.extend(folder.parent().map(Path::to_owned));
+        }
+    }
+    python.extend(variable("HOME").map(|home| PathBuf::from(home).join(".local")));
+    let node = [Some(PathBuf::from(".")), home].into_iter().flatten();
+    OrtLocation {
+        library: variable("ORT_DYLIB_PATH").map(PathBuf::from),
+        python,
+        node: node.collect(),
+        system: true,
+    }
+}
+
+/// `SOURCE_DATE_EPOCH` as text.
+pub(crate) fn source_date_epoch() -> Option<String> {
+    variable("SOURCE_DATE_EPOCH").map(|value| value.to_string_lossy().into_owned())
 }
 
 /// What to log.

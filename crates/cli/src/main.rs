@@ -8,6 +8,8 @@ mod arguments;
 mod commands;
 mod environment;
 mod output;
+#[cfg(test)]
+mod reference;
 mod signals;
 mod text;
 
@@ -16,7 +18,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use amphora::{Error, ErrorKind, Result};
+use amphora::{Error, Result};
 use clap::FromArgMatches as _;
 
 use crate::arguments::Arguments;
@@ -26,6 +28,10 @@ use crate::output::Output;
 /// Where the last panic was, for the bug report.
 static PANIC: Mutex<Option<String>> = Mutex::new(None);
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command line is the one crate that reads its arguments"
+)]
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let output = Output::new(asks_for_json(&words) || environment::wants_json());
@@ -44,12 +50,18 @@ fn main() -> ExitCode {
 
 /// Parses the command line and runs the command.
 fn run(words: Vec<OsString>) -> Result<Verdict> {
-    let parsed = arguments::command()
+    let parser = arguments::command();
+    let command = parser
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .find(|name| words.iter().any(|word| word == name))
+        .map(str::to_owned);
+    let parsed = parser
         .try_get_matches_from(words)
         .and_then(|matches| Arguments::from_arg_matches(&matches));
     match parsed {
         Ok(arguments) => commands::run(arguments),
-        Err(error) if error.use_stderr() => Err(usage(&error)),
+        Err(error) if error.use_stderr() => Err(usage(&error, command.as_deref())),
         Err(help) => {
             output::write_stdout(help.render().ansi().to_string().as_bytes()).map(|()| Verdict::Yes)
         }
@@ -76,6 +88,10 @@ fn guarded(job: impl FnOnce() -> Result<Verdict>) -> Result<Verdict> {
 fn exit_code(answer: Result<Verdict>, output: Output) -> u8 {
     let error = match answer {
         Ok(Verdict::Yes) => return 0,
+        Ok(Verdict::No(error)) => {
+            output.complain(&error);
+            return error.kind().exit_code();
+        }
         Err(error) => error,
     };
     if output::is_closed_pipe(&error) {
@@ -90,20 +106,24 @@ fn exit_code(answer: Result<Verdict>, output: Output) -> u8 {
 }
 
 /// A refusal by the argument parser as an error of ours: one sentence and one hint.
-fn usage(refusal: &clap::Error) -> Error {
+fn usage(refusal: &clap::Error, command: Option<&str>) -> Error {
+    if refusal.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Error::usage("command-missing", "no command was given")
+            .hint("`amphora --help` lists the commands");
+    }
     let text = refusal.render().to_string();
     let mut paragraphs = text.split("\n\n").map(|paragraph| {
         let words: Vec<&str> = paragraph.split_whitespace().collect();
         words.join(" ")
     });
     let message = paragraphs.next().unwrap_or_default();
-    let message = message
-        .strip_prefix("error: ")
-        .unwrap_or(&message)
-        .to_owned();
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
     let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned));
-    let hint = tip.unwrap_or_else(|| "`amphora COMMAND --help` lists what a command takes".into());
-    Error::new(ErrorKind::Usage, "command-line", message).hint(hint)
+    let help = match command {
+        Some(command) => format!("`amphora {command} --help` lists what the command takes"),
+        None => "`amphora --help` lists the commands".to_owned(),
+    };
+    Error::usage("command-line", message).hint(tip.unwrap_or(help))
 }
 
 /// Whether `--json` was typed, known before the rest is understood.

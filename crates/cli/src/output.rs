@@ -1,9 +1,12 @@
 //! The two streams: data on stdout, words on stderr.
 
-use std::io::{self, Write as _};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use amphora::{Error, ErrorKind, Result, printable};
 use anstyle::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
@@ -29,15 +32,17 @@ impl Output {
         words: impl FnOnce(&T) -> String,
     ) -> Result<()> {
         if self.json {
-            let mut bytes = serde_json::to_vec(value).map_err(|source| {
-                Error::internal("json-encoding", "the answer cannot be written as JSON")
-                    .caused_by(source)
-            })?;
-            bytes.push(b'\n');
-            write_stdout(&bytes)
+            let text = serde_json::to_string(value).map_err(unwritable)?;
+            write_stdout(format!("{}\n", escape(&text)).as_bytes())
         } else {
             write_stdout(words(value).as_bytes())
         }
+    }
+
+    /// Writes an answer that is a JSON document for people too: indented without `--json`.
+    pub(crate) fn document<T: Serialize>(self, value: &T) -> Result<()> {
+        let indented = serde_json::to_string_pretty(value).map_err(unwritable)?;
+        self.answer(value, |_| format!("{}\n", escape(&indented)))
     }
 
     /// Reports a failure: an object on stdout with `--json`, else words on stderr.
@@ -64,6 +69,76 @@ impl Output {
         // A closed or full stderr must not hide the exit code.
         let _ = anstream::stderr().write_all(text.as_bytes());
     }
+
+    /// One line of words on stderr.
+    pub(crate) fn note(self, text: &str) {
+        let _ = anstream::stderr().write_all(format!("{}\n", printable(text)).as_bytes());
+    }
+
+    /// Progress of a longer job: a spinner on a terminal, plain lines elsewhere.
+    pub(crate) fn progress(self) -> Progress {
+        if !io::stderr().is_terminal() {
+            return Progress { spinner: None };
+        }
+        let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+            spinner.set_style(style);
+        }
+        spinner.enable_steady_tick(Duration::from_millis(100));
+        Progress {
+            spinner: Some(spinner),
+        }
+    }
+}
+
+/// Shows which step of a job is running.
+pub(crate) struct Progress {
+    spinner: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// The step that starts now.
+    pub(crate) fn step(&self, text: &str) {
+        match &self.spinner {
+            Some(spinner) => spinner.set_message(printable(text).into_owned()),
+            None => {
+                let _ = writeln!(io::stderr(), "{}", printable(text));
+            }
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(spinner) = &self.spinner {
+            spinner.finish_and_clear();
+        }
+    }
+}
+
+fn unwritable(source: serde_json::Error) -> Error {
+    Error::internal("json-encoding", "the answer cannot be written as JSON").caused_by(source)
+}
+
+/// JSON with every character that could move a cursor as `\\uXXXX`; such characters occur inside
+/// strings only, but for the line feeds between the values of indented JSON.
+fn escape(json: &str) -> String {
+    if let Cow::Borrowed(same) = printable(json) {
+        return same.to_owned();
+    }
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        let mut buffer = [0; 4];
+        let same = *printable(character.encode_utf8(&mut buffer)) == *character.to_string();
+        if same || character == '\n' {
+            text.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                text.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    text
 }
 
 /// Writes to stdout and flushes.

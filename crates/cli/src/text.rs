@@ -1,6 +1,6 @@
 //! Aligned plain text.
 
-use amphora::printable;
+use amphora::{TensorSpec, printable};
 
 /// Rows as left-aligned columns, two spaces apart, each line indented by `indent` spaces.
 ///
@@ -15,8 +15,12 @@ pub(crate) fn table(indent: usize, rows: &[Vec<String>]) -> String {
         })
         .collect();
     let columns = cells.iter().map(Vec::len).max().unwrap_or(0);
+    // The last cell of a row may be as long as it likes.
     let width = |column: usize| {
-        let lengths = cells.iter().filter_map(|row| row.get(column));
+        let lengths = cells
+            .iter()
+            .filter(|row| column + 1 < row.len())
+            .filter_map(|row| row.get(column));
         lengths.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
@@ -37,6 +41,45 @@ pub(crate) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
 
+/// One escaped line.
+pub(crate) fn line(text: &str) -> String {
+    format!("{}\n", printable(text))
+}
+
+/// Rows that describe inputs or outputs: what, name, element type and shape.
+pub(crate) fn specs(what: &str, specs: &[TensorSpec]) -> Vec<Vec<String>> {
+    let shape = |spec: &TensorSpec| match &spec.shape {
+        None => "any shape".to_owned(),
+        Some(dims) => {
+            let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
+            format!("[{}]", dims.join(", "))
+        }
+    };
+    specs
+        .iter()
+        .map(|spec| {
+            let description = format!("{} {}", spec.dtype, shape(spec));
+            row([what, &spec.name, &description])
+        })
+        .collect()
+}
+
+/// A size in bytes, as people read it.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{bytes} B")
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +88,11 @@ mod tests {
     fn columns_are_aligned_and_cells_are_escaped() {
         let rows = [row(["a", "1"]), row(["long\u{1b}[0m", "2"])];
         assert_eq!(table(2, &rows), "  a              1\n  long\\u{1b}[0m  2\n");
+    }
+
+    #[test]
+    fn sizes_keep_one_decimal() {
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(8_420_150), "8.4 MB");
     }
 }

@@ -1,14 +1,29 @@
 //! One file for each command: a request of the facade made from arguments, and its answer as text.
 
+mod archive;
+mod clean;
+mod compare;
 mod completions;
+mod contract;
 mod doctor;
+mod export;
+mod import;
+mod inspect;
+mod list;
+mod pack;
+mod quickstart;
+mod remove;
+mod run;
 mod schema;
+mod verify;
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
-use amphora::Result;
+use amphora::{EngineChoice, Engines, Error, Result, Store, Timestamp, quoted};
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, Engine, EngineArgument, Target};
+use crate::environment;
 use crate::output::Output;
 
 /// What a command that did its work has to say about the question it was asked.
@@ -16,12 +31,59 @@ use crate::output::Output;
 pub(crate) enum Verdict {
     /// Done; exit code 0.
     Yes,
+    /// The answer was printed, and it is no; the error names the reason and the exit code.
+    No(Error),
 }
 
 /// What every command may need besides its own arguments.
 pub(crate) struct Context {
     pub(crate) output: Output,
     pub(crate) store: PathBuf,
+}
+
+impl Context {
+    /// The store; nothing is created by opening it.
+    pub(crate) fn store(&self) -> Result<Store> {
+        Store::open(&self.store)
+    }
+
+    /// The engine that was asked for.
+    pub(crate) fn engines(&self, argument: EngineArgument) -> Engines {
+        Engines {
+            choice: match argument.engine {
+                Engine::Rten => EngineChoice::Rten,
+                Engine::Ort => EngineChoice::Ort,
+                Engine::Tract => EngineChoice::Tract,
+                Engine::Auto => EngineChoice::Auto,
+            },
+            ort: environment::ort_location(),
+        }
+    }
+
+    /// The present, or what `SOURCE_DATE_EPOCH` says it is.
+    pub(crate) fn now(&self) -> Result<Timestamp> {
+        let Some(text) = environment::source_date_epoch() else {
+            return Timestamp::from_system_time(SystemTime::now());
+        };
+        text.parse()
+            .map_err(|_| {
+                Error::usage(
+                    "source-date-epoch",
+                    "SOURCE_DATE_EPOCH is not a number of seconds",
+                )
+                .found(quoted(&text).to_string())
+            })
+            .and_then(Timestamp::from_unix_seconds)
+    }
+}
+
+/// The target of this name.
+fn target(argument: Target) -> amphora::Target {
+    match argument {
+        Target::Onnx => amphora::Target::Onnx,
+        Target::Ios => amphora::Target::Ios,
+        Target::Hailo => amphora::Target::Hailo,
+    }
 }
 
 /// Runs the command that was typed.
@@ -31,6 +93,19 @@ pub(crate) fn run(arguments: Arguments) -> Result<Verdict> {
         store: arguments.store,
     };
     match arguments.command {
+        Command::Export(arguments) => export::run(&context, arguments),
+        Command::Pack(arguments) => pack::run(&context, *arguments),
+        Command::Verify(arguments) => verify::run(&context, &arguments),
+        Command::Compare(arguments) => compare::run(&context, &arguments),
+        Command::Archive(arguments) => archive::run(&context, &arguments),
+        Command::Import(arguments) => import::run(&context, &arguments),
+        Command::Quickstart(arguments) => quickstart::run(&context, &arguments),
+        Command::Inspect(arguments) => inspect::run(&context, &arguments),
+        Command::Run(arguments) => run::run(&context, &arguments),
+        Command::Contract(arguments) => contract::run(&context, arguments),
+        Command::List(arguments) => list::run(&context, &arguments),
+        Command::Clean(arguments) => clean::run(&context, &arguments),
+        Command::Remove(arguments) => remove::run(&context, &arguments),
         Command::Doctor => doctor::run(&context),
         Command::Completions(arguments) => completions::run(&context, &arguments),
         Command::Schema(arguments) => schema::run(&context, &arguments),

@@ -10,9 +10,7 @@ pub(crate) fn run(context: &Context, arguments: &SchemaArguments) -> Result<Verd
     match &arguments.name {
         Some(name) => {
             let schema = amphora::schema(name)?;
-            context
-                .output
-                .answer(&schema, |schema| format!("{schema:#}\n"))?;
+            context.output.document(&schema)?;
         }
         None => context
             .output

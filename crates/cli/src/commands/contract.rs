@@ -1,0 +1,40 @@
+//! `amphora contract`.
+
+use amphora::{Result, json};
+
+use crate::arguments::ContractArguments;
+use crate::commands::{Context, Verdict};
+
+pub(crate) fn run(context: &Context, arguments: ContractArguments) -> Result<Verdict> {
+    let subject = &arguments.subject;
+    if let Some(expected) = &arguments.check {
+        let check = amphora::check_contract(subject, expected)?;
+        context.output.answer(&check, |check| {
+            let mark = if check.passed { "✓" } else { "✗" };
+            format!("{mark} {} contract(s) compared\n", check.checked.len())
+        })?;
+        return Ok(check.verdict().map_or(Verdict::Yes, Verdict::No));
+    }
+    if subject.is_dir() {
+        let out = arguments.out.as_deref().unwrap_or(subject);
+        let written = amphora::write_contracts(subject, out, context.now()?.as_str())?;
+        context.output.answer(&written, |written| {
+            let files = written.files.iter().map(|path| path.to_string_lossy());
+            files.map(|path| crate::text::line(&path)).collect()
+        })?;
+        return Ok(Verdict::Yes);
+    }
+    let contract = amphora::contract(subject)?;
+    match &arguments.out {
+        Some(out) => {
+            let name = subject.file_stem().unwrap_or_default().to_string_lossy();
+            let path = out.join(format!("io_contract_{name}.json"));
+            amphora::write_file(&path, &json::to_pretty_bytes(&contract)?)?;
+            context
+                .output
+                .answer(&contract, |_| crate::text::line(&path.to_string_lossy()))?;
+        }
+        None => context.output.document(&contract)?,
+    }
+    Ok(Verdict::Yes)
+}

@@ -1,0 +1,84 @@
+//! `amphora run`.
+
+use std::path::PathBuf;
+
+use amphora::{Answer, Error, InputValue, Result, RunRequest, Subject, quoted};
+
+use crate::arguments::RunArguments;
+use crate::commands::{Context, Verdict};
+use crate::text::{row, table};
+
+/// Elements of an output that are shown to people.
+const SHOWN: usize = 8;
+
+pub(crate) fn run(context: &Context, arguments: &RunArguments) -> Result<Verdict> {
+    let request = RunRequest {
+        subject: Subject::resolve(&context.store()?, &arguments.subject)?,
+        inputs: arguments
+            .input
+            .iter()
+            .map(|text| input(text))
+            .collect::<Result<_>>()?,
+        engines: context.engines(arguments.engine),
+        top_k: arguments.top_k,
+        verify: arguments.verify,
+    };
+    let answer = amphora::run(request)?;
+    context.output.answer(&answer, words)?;
+    Ok(Verdict::Yes)
+}
+
+/// `NAME=FILE.npy`, `NAME=@FILE` or `NAME=JSON`.
+fn input(text: &str) -> Result<(String, InputValue)> {
+    let (name, value) = text.split_once('=').ok_or_else(|| {
+        Error::usage(
+            "input-form",
+            format!("{} does not name an input", quoted(text)),
+        )
+        .expected("NAME=FILE.npy, NAME=JSON or NAME=@FILE.json")
+    })?;
+    let value = match value.strip_prefix('@') {
+        Some(path) => InputValue::JsonFile(PathBuf::from(path)),
+        None if value.ends_with(".npy") => InputValue::Npy(PathBuf::from(value)),
+        None => InputValue::Json(value.to_owned()),
+    };
+    Ok((name.to_owned(), value))
+}
+
+pub(super) fn words(answer: &Answer) -> String {
+    let mut rows = Vec::new();
+    let outputs = answer.outputs.to_json();
+    for (name, tensor) in answer.outputs.iter() {
+        let shape: Vec<String> = tensor.shape().iter().map(ToString::to_string).collect();
+        let form = format!("{} [{}]", tensor.dtype(), shape.join(", "));
+        let data = outputs[name]["data"].as_array();
+        let mut shown: Vec<String> = data
+            .into_iter()
+            .flatten()
+            .take(SHOWN)
+            .map(ToString::to_string)
+            .collect();
+        if tensor.len() > SHOWN {
+            shown.push("...".to_owned());
+        }
+        rows.push(row([name, &form, &shown.join(" ")]));
+    }
+    let mut text = table(0, &rows);
+    for (output, cases) in answer.labels.iter().flatten() {
+        for (case, labels) in cases.iter().enumerate() {
+            let best: Vec<String> = labels
+                .iter()
+                .map(|label| format!("{} {:.1} %", label.label, 100.0 * label.probability))
+                .collect();
+            let place = format!("{output}[{case}]");
+            text.push_str(&table(0, &[row([&place, &best.join(", ")])]));
+        }
+    }
+    if answer.nonfinite > 0 {
+        text.push_str(&format!(
+            "{} values are NaN or infinite\n",
+            answer.nonfinite
+        ));
+    }
+    text
+}

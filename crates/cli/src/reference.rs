@@ -1,0 +1,177 @@
+//! `docs/cli.md`, generated from the argument parser, so that the page cannot drift.
+
+use std::fmt::Write as _;
+
+use amphora::ErrorKind;
+use clap::{Arg, ArgAction, Command};
+
+use crate::arguments::{command, variable};
+
+/// Every environment variable that is not the twin of a flag, and what it does.
+const VARIABLES: [(&str, &str); 6] = [
+    (
+        "AMPHORA_HOME",
+        "the directory for what Amphora keeps between runs (default: the platform's data directory)",
+    ),
+    (
+        "AMPHORA_LOG",
+        "what to log on stderr, for example 'info' or 'amphora_runtime=debug' (default: nothing)",
+    ),
+    (
+        "ORT_DYLIB_PATH",
+        "the ONNX Runtime library that the engine 'ort' loads",
+    ),
+    (
+        "SOURCE_DATE_EPOCH",
+        "seconds since 1970 that stand for the present wherever a date is written",
+    ),
+    ("NO_COLOR", "any value but the empty one: no colors"),
+    (
+        "AMPHORA_JSON",
+        "set to 1: the same as --json, also for errors in the command line itself",
+    ),
+];
+
+const INTRODUCTION: &str = "\
+# The command line
+
+This page is generated from the argument parser; a test keeps it fresh (`UPDATE_DOCS=1 cargo test -p amphora-cli`
+writes it anew).
+
+Data goes to stdout; words, progress and warnings go to stderr. With `--json` a command prints exactly one JSON object on
+stdout, on failure too: `{\"error\": {\"kind\", \"message\", \"hint\", \"path\"}}`. Text from inside files is escaped before it is
+printed. `amphora schema` prints the JSON Schemas of these objects.
+
+A BUNDLE is a path, an id, the first four or more digits of an id, or `NAME[:VERSION]` (the newest without a version).
+";
+
+fn page() -> String {
+    let mut command = command();
+    command.build();
+    let mut page = INTRODUCTION.to_owned();
+    page.push_str("\n## Commands\n\n| command | does |\n|---|---|\n");
+    for sub in command.get_subcommands() {
+        let name = sub.get_name();
+        let _ = writeln!(page, "| [`{name}`](#{name}) | {} |", about(sub));
+    }
+    page.push_str("\nEvery command takes these flags:\n");
+    flags(&mut page, command.get_arguments());
+    for sub in command.get_subcommands() {
+        let name = sub.get_name();
+        let _ = write!(page, "\n## {name}\n\n{}.\n\n```\n", about(sub));
+        let _ = writeln!(page, "{}\n```", usage(sub));
+        let own = sub
+            .get_arguments()
+            .filter(|argument| !argument.is_global_set());
+        flags(&mut page, own);
+    }
+    page.push_str("\n## Environment\n\nEvery flag `--foo-bar` is also the variable `AMPHORA_FOO_BAR`; a flag that is typed wins. Besides:\n");
+    page.push_str("\n| variable | meaning |\n|---|---|\n");
+    for (name, meaning) in VARIABLES {
+        let _ = writeln!(page, "| `{name}` | {meaning} |");
+    }
+    page.push_str("\n## Exit codes\n\n| code | kind | meaning |\n|---|---|---|\n| 0 | | done |\n");
+    for kind in ErrorKind::ALL {
+        let _ = writeln!(
+            page,
+            "| {} | `{kind}` | {} |",
+            kind.exit_code(),
+            kind.meaning()
+        );
+    }
+    page.push_str("\nOf several failures the first stage decides: integrity, contract, model check, numerics, target.\n");
+    page
+}
+
+fn about(command: &Command) -> String {
+    command
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}
+
+fn usage(command: &Command) -> String {
+    let text = command.clone().render_usage().to_string();
+    text.trim_start_matches("Usage: ").to_owned()
+}
+
+fn flags<'a>(page: &mut String, arguments: impl Iterator<Item = &'a Arg>) {
+    let mut rows = String::new();
+    for argument in arguments {
+        if matches!(argument.get_action(), ArgAction::Help | ArgAction::Version) {
+            continue;
+        }
+        let help = argument
+            .get_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let values: Vec<String> = argument
+            .get_possible_values()
+            .iter()
+            .map(|value| format!("`{}`", value.get_name()))
+            .collect();
+        let mut notes = vec![help];
+        if !values.is_empty() && argument.get_action().takes_values() {
+            notes.push(format!("one of {}", values.join(", ")));
+        }
+        let defaults: Vec<_> = argument
+            .get_default_values()
+            .iter()
+            .map(|v| v.to_string_lossy())
+            .collect();
+        if !defaults.is_empty() && argument.get_action().takes_values() {
+            notes.push(format!("default `{}`", defaults.join(",")));
+        }
+        let spelled = argument.to_string();
+        let environment = argument
+            .get_long()
+            .map(|long| format!("`{}`", variable(long)));
+        let _ = writeln!(
+            rows,
+            "| `{spelled}` | {} | {} |",
+            environment.unwrap_or_default(),
+            notes.join("; ")
+        );
+    }
+    if !rows.is_empty() {
+        let _ = write!(
+            page,
+            "\n| argument | variable | meaning |\n|---|---|---|\n{rows}"
+        );
+    }
+}
+
+#[test]
+fn the_page_is_what_the_parser_accepts() {
+    let path = amphora_testing::repository().join("docs/cli.md");
+    let page = page();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the developer asks for a new page"
+    )]
+    let update = std::env::var_os("UPDATE_DOCS").is_some();
+    if update {
+        amphora::write_file(&path, page.as_bytes()).unwrap();
+    }
+    let stored = String::from_utf8(std::fs::read(&path).unwrap()).unwrap();
+    assert!(
+        stored == page,
+        "docs/cli.md is stale: UPDATE_DOCS=1 cargo test -p amphora-cli writes it"
+    );
+}
+
+#[test]
+fn every_long_flag_has_its_environment_variable() {
+    let command = command();
+    let flags = command
+        .get_subcommands()
+        .flat_map(Command::get_arguments)
+        .chain(command.get_arguments());
+    let bare: Vec<String> = flags
+        .filter(|flag| !matches!(flag.get_action(), ArgAction::Help | ArgAction::Version))
+        .filter_map(|flag| Some((flag.get_long()?, flag.get_env())))
+        .filter(|(long, env)| env.is_none_or(|env| *env != *variable(long)))
+        .map(|(long, _)| long.to_owned())
+        .collect();
+    assert!(bare.is_empty(), "{bare:?}");
+}

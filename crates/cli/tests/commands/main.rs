@@ -1,0 +1,16 @@
+//! The `amphora` command as its users see it: exit code, stdout, stderr.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+// The scratch directory, the command and its filtered answer.
+mod scene;
+
+// Each command, succeeding and failing, as a snapshot.
+mod snapshots;
+// Bad input to each command gives its kind and exit code.
+mod refusals;
+// What every command keeps: one JSON object, two streams, environment, no control bytes.
+mod conventions;
+// Packing: the same id everywhere, what a bundle holds, damage that is named.
+mod bundles;
+// Full disks, read-only places, signals, closed pipes.
+mod weather;
