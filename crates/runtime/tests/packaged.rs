@@ -59,8 +59,10 @@ fn inputs(contract: &Contract) -> BTreeMap<String, Tensor> {
 
 fn run(path: &Path) -> Vec<(&'static str, amphora_error::Result<Outputs>)> {
     let model = Model::open(path, &Limits::default()).unwrap();
-    common::engines()
-        .into_iter()
+    // tract names one reason and stops, so that its refusals are not held to this promise.
+    let engines = common::engines().into_iter();
+    engines
+        .filter(|engine| engine.name() != "tract")
         .map(|engine| {
             let name = engine.name();
             let session = Session::new(&model, engine, &SessionOptions::default(), None);

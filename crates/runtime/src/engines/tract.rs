@@ -1,12 +1,13 @@
 //! tract: pure Rust, a feature of the build.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use amphora_error::{Error, Result, quoted};
 use amphora_onnx::{Contract, Dtype, Model};
 use tract_onnx::prelude::{
-    Framework, InferenceModelExt, IntoRunnable, IntoTValue, TValue, TVec, Tensor as TractTensor,
-    TypedRunnableModel,
+    Datum, Framework, InferenceModelExt, IntoRunnable, IntoTValue, TDim, TValue, TVec,
+    Tensor as TractTensor, TypedRunnableModel,
 };
 
 use crate::engine::{Engine, Executable, shortened};
@@ -152,6 +153,14 @@ fn input(name: &str, tensor: &Tensor) -> Result<TractTensor> {
 
 fn output(name: &str, dtype: Dtype, value: &TractTensor) -> Result<Tensor> {
     let shape = value.shape().to_vec();
+    // Integers that may become dimensions have a type of their own in tract.
+    let dimensions = value.datum_type() == TDim::datum_type() && dtype == Dtype::Int64;
+    let value = match dimensions {
+        true => value
+            .cast_to::<i64>()
+            .map_err(|source| refused(name, &source.to_string()))?,
+        false => Cow::Borrowed(value),
+    };
     let value = value
         .try_as_plain_ram()
         .map_err(|source| refused(name, &source.to_string()))?;
