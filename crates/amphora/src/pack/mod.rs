@@ -323,13 +323,16 @@ fn publish(
     let published = sealed.with_reports(&files)?.publish()?;
     let bundle = Bundle::open(&published.path)?;
     let summary = Summary::of(&bundle);
-    let warnings = notes.iter().cloned();
-    let set_aside = published.set_aside.map(|path| {
-        format!(
-            "a damaged bundle with this id was moved to {}",
-            path.display()
-        )
-    });
+    let mut warnings = notes.to_vec();
+    if let Some(path) = published.set_aside {
+        let path = path.display();
+        warnings.push(format!("a damaged bundle with this id was moved to {path}"));
+    }
+    for warning in reports.values().flat_map(|report| &report.warnings) {
+        if !warnings.contains(warning) {
+            warnings.push(warning.clone());
+        }
+    }
     Ok(Packed {
         id: published.id,
         exp_hash: published.exp_hash,
@@ -343,10 +346,7 @@ fn publish(
             .iter()
             .map(|(target, report)| (*target, Validation::of(report)))
             .collect(),
-        warnings: warnings
-            .chain(set_aside)
-            .chain(reports.values().flat_map(|report| report.warnings.clone()))
-            .collect(),
+        warnings,
     })
 }
 
