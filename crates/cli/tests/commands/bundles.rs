@@ -108,42 +108,86 @@ fn flip(path: &Path) {
 #[test]
 fn a_bundle_that_does_not_keep_its_golden_vectors_is_not_published() {
     let scene = Scene::with_onnx();
-    let golden = |codes: &str| {
-        format!(
-            "import numpy as np, sys\nx = np.load('windows.npy')\nnp.savez('golden.npz', imu_input=x, behavioral_codes={codes})"
-        )
-    };
-    let Some(peer) = amphora_testing::peer("numpy", None) else {
-        return;
-    };
-    for (codes, code) in [
-        ("np.array([199, 201, 239, 92])", 0),
-        ("np.array([199, 201, 239, 93])", 11),
-    ] {
-        let program = format!(
-            "import os\nos.chdir({:?})\n{}",
-            scene.path(""),
-            golden(codes)
-        );
-        peer.run(&program, &[]);
-        let store = format!("store-{code}");
+    let run = [
+        "run",
+        "model.onnx",
+        "--input",
+        "imu_input=windows.npy",
+        "--json",
+    ];
+    let outputs = scene.run(&run).json()["outputs"].clone();
+    for (store, error, code) in [("kept", 0.0, 0), ("broken", 1e-3, 11)] {
+        scene.write("golden.safetensors", golden(&scene, &outputs, error));
         let arguments = [
             "pack",
             "--model",
             "model.onnx",
             "--golden",
-            "golden.npz",
+            "golden.safetensors",
             "--store",
-            &store,
+            store,
         ];
         let answer = scene.run(&arguments);
         answer.expect_code(code);
-        let listed = scene.run(&["list", "--store", &store, "--json"]).json();
         assert_eq!(
-            listed["bundles"].as_array().map(Vec::len),
-            Some(usize::from(code == 0))
+            answer.stderr.contains("'logits'"),
+            code == 11,
+            "{answer:#?}"
         );
+        let listed = scene.run(&["list", "--store", store, "--json"]).json();
+        let bundles = listed["bundles"].as_array().unwrap().len();
+        assert_eq!(bundles, usize::from(code == 0));
     }
+}
+
+/// A safetensors file with the example's windows and the outputs of a run, `error` added to the
+/// first logit.
+fn golden(scene: &Scene, outputs: &serde_json::Value, error: f32) -> Vec<u8> {
+    let windows = std::fs::read(scene.path("windows.npy")).unwrap();
+    let header = 10 + usize::from(u16::from_le_bytes([windows[8], windows[9]]));
+    let values = |name: &str| outputs[name]["data"].as_array().unwrap().clone();
+    let floats = |name: &str, error: f32| -> Vec<u8> {
+        let mut floats: Vec<f32> = values(name)
+            .iter()
+            .map(|v| v.as_f64().unwrap() as f32)
+            .collect();
+        floats[0] += error;
+        floats
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect()
+    };
+    let codes = values("behavioral_codes");
+    let codes = codes
+        .iter()
+        .flat_map(|v| v.as_i64().unwrap().to_le_bytes())
+        .collect();
+    let tensors = [
+        (
+            "imu_input",
+            "F32",
+            vec![4, 9, 2, 100],
+            windows[header..].to_vec(),
+        ),
+        ("behavioral_codes", "I64", vec![4], codes),
+        ("confidence", "F32", vec![4], floats("confidence", 0.0)),
+        ("logits", "F32", vec![4, 4], floats("logits", error)),
+    ];
+    let mut entries = serde_json::Map::new();
+    let mut data = Vec::new();
+    for (name, dtype, shape, bytes) in tensors {
+        let start = data.len();
+        data.extend(bytes);
+        let entry = serde_json::json!({
+            "dtype": dtype, "shape": shape, "data_offsets": [start, data.len()],
+        });
+        entries.insert(name.to_owned(), entry);
+    }
+    let header = serde_json::Value::Object(entries).to_string();
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.into_bytes());
+    file.extend(data);
+    file
 }
 
 #[test]
@@ -172,4 +216,92 @@ fn archives_are_reproducible_and_come_back_whole() {
             .run(&["verify", "conv2d_fsq", "--store", &store])
             .expect_code(0);
     }
+}
+
+#[test]
+fn a_yaml_configuration_is_understood_and_kept_verbatim() {
+    let scene = Scene::new();
+    let yaml = "# the example\nmodel_type: conv2d_fsq\ninput_shape: [batch, 9, 2, 100]\nfsq_levels: [8, 6, 5]\nfsq_eps: 0.001\nn_classes: 4\n";
+    scene.write("config.yaml", yaml);
+    let arguments = [
+        "pack",
+        "--model",
+        "model.pt",
+        "--config",
+        "config.yaml",
+        "--golden-cases",
+        "5",
+        "--json",
+    ];
+    let answer = scene.run(&arguments);
+    answer.expect_code(0);
+    let bundle = scene.path(answer.json()["path"].as_str().unwrap());
+    assert_eq!(
+        std::fs::read_to_string(bundle.join("config.yaml")).unwrap(),
+        yaml
+    );
+}
+
+#[test]
+fn a_calibration_in_the_bundle_scales_the_logits_it_names() {
+    let scene = Scene::new();
+    scene.write(
+        "calibration.json",
+        r#"{"method": "temperature_scaling", "temperature": {"logits": 2.0}}"#,
+    );
+    let input = "imu_input=windows.npy";
+    let logits = |arguments: &[&str]| -> Vec<f32> {
+        let answer = scene.run(arguments);
+        answer.expect_code(0);
+        let value = answer.json()["outputs"]["logits"]["data"].clone();
+        serde_json::from_value(value).unwrap()
+    };
+    scene
+        .run(&[PACK, &["--name", "plain"]].concat())
+        .expect_code(0);
+    let calibrated = [
+        PACK,
+        &["--name", "scaled", "--calibration", "calibration.json"],
+    ]
+    .concat();
+    scene.run(&calibrated).expect_code(0);
+    let plain = logits(&["run", "plain", "--input", input, "--json"]);
+    let scaled = logits(&["run", "scaled", "--input", input, "--json", "--verify"]);
+    let halves: Vec<f32> = plain.iter().map(|logit| logit / 2.0).collect();
+    assert_eq!(halves, scaled);
+}
+
+#[test]
+fn linked_weights_stay_in_the_checkpoint() {
+    let Some(checkpoint) = amphora_testing::fixture("planner_mlp/model.safetensors") else {
+        return;
+    };
+    let scene = Scene::new();
+    std::fs::copy(&checkpoint, scene.path("weights.safetensors")).unwrap();
+    let config = checkpoint.with_file_name("config.json");
+    let arguments = [
+        "export",
+        "weights.safetensors",
+        "--config",
+        config.to_str().unwrap(),
+        "-o",
+        "linked.onnx",
+        "--link",
+        "--json",
+    ];
+    let answer = scene.run(&arguments);
+    answer.expect_code(0);
+    let value = answer.json();
+    assert_eq!(
+        value["external_files"],
+        serde_json::json!(["weights.safetensors"])
+    );
+    assert!(value["size"].as_u64().unwrap() < 20_000, "{value}");
+    // A bundle of it holds its own data.
+    scene
+        .run(&["pack", "--model", "linked.onnx", "--golden-cases", "3"])
+        .expect_code(0);
+    std::fs::remove_file(scene.path("weights.safetensors")).unwrap();
+    scene.run(&["verify", "linked"]).expect_code(0);
+    scene.run(&["inspect", "linked.onnx"]).expect_code(6);
 }

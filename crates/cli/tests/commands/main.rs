@@ -12,5 +12,7 @@ mod refusals;
 mod conventions;
 // Packing: the same id everywhere, what a bundle holds, damage that is named.
 mod bundles;
+// The reference fixtures, from file to answer.
+mod fixtures;
 // Full disks, read-only places, signals, closed pipes.
 mod weather;

@@ -22,7 +22,7 @@ fn a_full_stdout_is_an_io_error_and_a_closed_one_is_no_error() {
             .write(true)
             .open("/dev/full")
             .unwrap();
-        command.stdout(full.into_parts().0);
+        command.stdout(full.into_parts().0).stderr(Stdio::null());
         let status = command.status().unwrap();
         assert_eq!(status.code(), Some(8), "{line} into a full device");
 
