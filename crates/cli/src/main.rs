@@ -12,6 +12,7 @@ mod output;
 mod reference;
 mod signals;
 mod text;
+mod usage;
 
 use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
@@ -61,7 +62,7 @@ fn run(words: Vec<OsString>) -> Result<Verdict> {
         .and_then(|matches| Arguments::from_arg_matches(&matches));
     match parsed {
         Ok(arguments) => commands::run(arguments),
-        Err(error) if error.use_stderr() => Err(usage(&error, command.as_deref())),
+        Err(error) if error.use_stderr() => Err(usage::refusal(&error, command.as_deref())),
         Err(help) => {
             output::write_stdout(help.render().ansi().to_string().as_bytes()).map(|()| Verdict::Yes)
         }
@@ -103,27 +104,6 @@ fn exit_code(answer: Result<Verdict>, output: Output) -> u8 {
         _ => {}
     }
     error.kind().exit_code()
-}
-
-/// A refusal by the argument parser as an error of ours: one sentence and one hint.
-fn usage(refusal: &clap::Error, command: Option<&str>) -> Error {
-    if refusal.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Error::usage("command-missing", "no command was given")
-            .hint("`amphora --help` lists the commands");
-    }
-    let text = refusal.render().to_string();
-    let mut paragraphs = text.split("\n\n").map(|paragraph| {
-        let words: Vec<&str> = paragraph.split_whitespace().collect();
-        words.join(" ")
-    });
-    let message = paragraphs.next().unwrap_or_default();
-    let message = message.strip_prefix("error: ").unwrap_or(&message);
-    let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned));
-    let help = match command {
-        Some(command) => format!("`amphora {command} --help` lists what the command takes"),
-        None => "`amphora --help` lists the commands".to_owned(),
-    };
-    Error::usage("command-line", message).hint(tip.unwrap_or(help))
 }
 
 /// Whether `--json` was typed, known before the rest is understood.
