@@ -72,7 +72,8 @@ impl<T: Write + Seek> Target for T {}
 
 /// As [`write_file`], with a function that writes the content piece by piece.
 ///
-/// What dead writers left beside `path` is swept first.
+/// What dead writers left beside `path` is swept first. When the directory cannot be made durable, a
+/// new file is taken back; one that replaced another stays, whole.
 pub fn write_file_with(
     path: &Path,
     write: &mut dyn FnMut(&mut dyn Target) -> std::io::Result<()>,
@@ -87,10 +88,15 @@ pub fn write_file_with(
             .map_err(|source| Error::from_io("creating a temporary file", parent, source))?;
         Ok((temporary.path().to_owned(), temporary))
     })?;
+    let replaces = path.exists();
     let written = write_and_rename(temporary, path, write);
     forget_staged(&name);
     written?;
-    sync_directory(parent)
+    sync_directory(parent).inspect_err(|_| {
+        if !replaces {
+            let _ = fs_err::remove_file(path);
+        }
+    })
 }
 
 fn write_and_rename(
