@@ -60,7 +60,7 @@ impl Bundle {
         if manifest_digest != stated {
             return Err(Error::untrusted(
                 "manifest-digest",
-                "the manifest is not the one that was sealed",
+                "the manifest is not the one that was sealed with manifest.sha256",
             )
             .expected(stated.to_string())
             .found(manifest_digest.to_string())

@@ -49,13 +49,15 @@ pub(crate) fn details(name: &str, version: &str, created: i64) -> Details {
 
 /// A draft with a graph, a configuration, metrics and golden vectors.
 pub(crate) fn draft(store: &Store, weights: [f32; 3]) -> Draft {
-    let mut draft = store.draft().unwrap();
+    filled(store.draft().unwrap(), weights).unwrap()
+}
+
+/// Adds to a draft what [`draft`] holds; a failing disk is the caller's to judge.
+pub(crate) fn filled(mut draft: Draft, weights: [f32; 3]) -> amphora_error::Result<Draft> {
     let model = onnx(weights);
     let bytes = write::to_bytes(model.proto());
     let contract = model.contract().unwrap();
-    draft
-        .add_graph(MAIN_GRAPH, "single", &bytes, &BTreeMap::new(), &contract)
-        .unwrap();
+    draft.add_graph(MAIN_GRAPH, "single", &bytes, &BTreeMap::new(), &contract)?;
     let files: [(&str, &[u8]); 2] = [
         ("config.json", b"{\"model\": {\"width\": 3}, \"lr\": 0.1}"),
         (
@@ -64,7 +66,7 @@ pub(crate) fn draft(store: &Store, weights: [f32; 3]) -> Draft {
         ),
     ];
     for (name, bytes) in files {
-        draft.add_bytes(&path(name), bytes).unwrap();
+        draft.add_bytes(&path(name), bytes)?;
     }
     let golden = Golden {
         file: path("golden/model.safetensors"),
@@ -73,8 +75,8 @@ pub(crate) fn draft(store: &Store, weights: [f32; 3]) -> Draft {
         cases: 1,
         tolerance: BTreeMap::from([("y".to_owned(), Tolerance::close(1e-5, 0.0))]),
     };
-    draft.add_golden(MAIN_GRAPH, b"vectors", golden).unwrap();
-    draft
+    draft.add_golden(MAIN_GRAPH, b"vectors", golden)?;
+    Ok(draft)
 }
 
 pub(crate) fn sealed(store: &Store, name: &str, version: &str, created: i64) -> Sealed {
