@@ -5,6 +5,10 @@ use std::path::Path;
 use amphora_attacks::{Form, Outcome, cases};
 
 fn main() -> Outcome {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an example is a command line of its own"
+    )]
     let words: Vec<String> = std::env::args().collect();
     let [_, name, form, directory] = words.as_slice() else {
         return Err("usage: write NAME hostile|healthy DIRECTORY".into());
