@@ -34,6 +34,15 @@ fn staged<T>(create: impl FnOnce() -> Result<(PathBuf, T)>) -> Result<(PathBuf, 
     Ok((path, made))
 }
 
+/// Gives a temporary sibling its final name. [`discard_staged`] must not be emptying it meanwhile:
+/// the rest would appear under that name.
+fn name_staged<T, E>(path: &Path, rename: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let mut staged = STAGED.lock().unwrap_or_else(PoisonError::into_inner);
+    let renamed = rename()?;
+    staged.remove(path);
+    Ok(renamed)
+}
+
 fn forget_staged(path: &Path) {
     let mut staged = STAGED.lock().unwrap_or_else(PoisonError::into_inner);
     staged.remove(path);
@@ -110,8 +119,8 @@ fn write_and_rename(
         .and_then(|()| temporary.as_file().sync_all())
         .map_err(|source| Error::from_io("writing", path, source))?;
     set_mode(temporary.path(), 0o644)?;
-    temporary
-        .persist(path)
+    let name = temporary.path().to_owned();
+    name_staged(&name, || temporary.persist(path))
         .map(drop)
         .map_err(|failed| Error::from_io("renaming into place", path, failed.error))
 }

@@ -9,8 +9,8 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::{
-    TEMPORARY_PREFIX, forget_staged, hold, parent_of, remove_tree, rename_without_replacing,
-    set_mode, staged, sync_directory,
+    TEMPORARY_PREFIX, forget_staged, hold, name_staged, parent_of, remove_tree,
+    rename_without_replacing, set_mode, staged, sync_directory,
 };
 use crate::{Digest, OpenedFile, RelativePath};
 
@@ -135,7 +135,7 @@ impl StagingDirectory {
     pub fn publish(mut self, name: &str) -> Result<Published> {
         self.sync()?;
         let target = self.parent.join(name);
-        match rename_without_replacing(&self.path, &target) {
+        match name_staged(&self.path, || rename_without_replacing(&self.path, &target)) {
             Ok(()) => {
                 self.published = true;
                 // Readers of the published directory need not wait for what follows.
