@@ -27,6 +27,10 @@ pub(crate) struct Arguments {
     /// The directory that holds the bundles
     #[arg(long, global = true, value_name = "DIR", default_value = "artifacts")]
     pub(crate) store: PathBuf,
+
+    /// How long to wait for another command that writes to the store
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) lock_timeout: u32,
 }
 
 /// The commands.

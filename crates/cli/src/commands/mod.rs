@@ -18,7 +18,7 @@ mod schema;
 mod verify;
 
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use amphora::{EngineChoice, Engines, Error, Result, Store, Timestamp, quoted};
 
@@ -39,12 +39,13 @@ pub(crate) enum Verdict {
 pub(crate) struct Context {
     pub(crate) output: Output,
     pub(crate) store: PathBuf,
+    pub(crate) lock_timeout: Duration,
 }
 
 impl Context {
     /// The store; nothing is created by opening it.
     pub(crate) fn store(&self) -> Result<Store> {
-        Store::open(&self.store)
+        Ok(Store::open(&self.store)?.with_lock_timeout(self.lock_timeout))
     }
 
     /// The engine that was asked for.
@@ -91,6 +92,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Verdict> {
     let context = Context {
         output: Output::new(arguments.json),
         store: arguments.store,
+        lock_timeout: Duration::from_secs(u64::from(arguments.lock_timeout)),
     };
     match arguments.command {
         Command::Export(arguments) => export::run(&context, arguments),
