@@ -85,7 +85,11 @@ pub fn verify_all(store: &Store, request: &VerifyRequest) -> Result<StoreReport>
     let mut bundles = Vec::new();
     for entry in Directory::open(store.path())?.entries()? {
         if entry.kind == EntryKind::Directory && folder(&entry.name) {
-            bundles.push(verify_one(store, &entry.name, request));
+            let found = verify_one(store, &entry.name, request);
+            // Another command may have removed it since the names were read.
+            if found.path.exists() {
+                bundles.push(found);
+            }
         }
     }
     Ok(StoreReport {
