@@ -1,9 +1,9 @@
-//! Comparing tensors with a contract.
+//! Checking a graph before an engine sees it, and comparing tensors with a contract.
 
 use std::collections::BTreeMap;
 
 use amphora_error::{Error, Result, quoted};
-use amphora_onnx::{Contract, Dim, TensorSpec};
+use amphora_onnx::{Contract, Dim, Model, TensorSpec};
 
 use crate::Tensor;
 use crate::tensor::show_shape;
@@ -22,6 +22,33 @@ pub struct InputPolicy {
     /// Inputs whose every element must be finite; the manifest names them. Other inputs may hold NaN
     /// and infinities, and [`crate::Outputs::nonfinite`] then says how many came out.
     pub finite: std::collections::BTreeSet<String>,
+}
+
+/// Refuses a graph that makes no sense, or that states a value of more elements than the limits allow
+/// one tensor: an engine would try to allocate it, and some end the process when they cannot.
+pub(crate) fn graph(model: &Model) -> Result<()> {
+    let table = model.infer_shapes()?;
+    if !table.contradictions.is_empty() {
+        model.check()?;
+    }
+    let limit = model.limits().elements;
+    for (name, value) in &table.values {
+        let Some(shape) = &value.shape else { continue };
+        let fixed = shape.iter().map(|dim| match dim {
+            Dim::Fixed(size) => *size,
+            Dim::Symbol(_) | Dim::Unknown => 1,
+        });
+        let elements = fixed.fold(1_u64, u64::saturating_mul);
+        if elements > limit {
+            return Err(
+                Error::limit("value-elements", "a value of the graph is too large")
+                    .expected(format!("at most {limit} elements"))
+                    .found(format!("{elements} elements"))
+                    .at(format!("value {}", quoted(name))),
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Checks all of `inputs` against `contract` and reports every fault in one [`usage`](Error::usage)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use amphora_error::{Error, Result, quoted};
 use amphora_onnx::Model;
 
+use crate::check;
 use crate::engines::{OrtLocation, ort, rten};
 use crate::operators::{self, UnsupportedOperator};
 use crate::{SessionOptions, Tensor};
@@ -124,8 +125,8 @@ fn tract() -> Result<Arc<dyn Engine>> {
     )
 }
 
-/// Loads `model` into `engine`: first every unsupported operator in one error, then the engine's own
-/// view. A panic inside the engine becomes an [`amphora_error::ErrorKind::Unsupported`] error that
+/// Loads `model` into `engine`: first every unsupported operator in one error, then the model check,
+/// then the engine's own view. A panic inside the engine becomes an [`amphora_error::ErrorKind::Unsupported`] error that
 /// names the engine.
 pub(crate) fn load(
     engine: &dyn Engine,
@@ -133,6 +134,7 @@ pub(crate) fn load(
     options: &SessionOptions,
 ) -> Result<Box<dyn Executable>> {
     operators::refuse(engine.name(), &engine.version(), &engine.unsupported(model))?;
+    check::graph(model)?;
     guarded(engine.name(), "loading the model", || {
         engine.load(model, options)
     })

@@ -48,11 +48,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// Loads `model` into `engine`. Logits are divided by the temperatures of `calibration`, when
+    /// Checks `model` and loads it into `engine`: no engine sees a graph that makes no sense, or that
+    /// states more than memory can hold. Logits are divided by the temperatures of `calibration`, when
     /// there is one.
     ///
     /// # Errors
     ///
+    /// Those of [`Model::check`]; [`amphora_error::ErrorKind::Limit`] for a value of more elements
+    /// than the model's limits allow one tensor;
     /// [`amphora_error::ErrorKind::Unsupported`] naming every operator that the engine does not run,
     /// or every value it cannot represent; [`amphora_error::ErrorKind::Incompatible`] when the
     /// calibration names an output that the graph does not have.

@@ -220,3 +220,34 @@ fn half_precision_is_computed_wider_and_rounded_at_the_end() {
     let expected = [half(half(0.1).to_f32() * 2.0), half(-6.0)];
     assert_eq!(outputs.get("y").unwrap().as_slice(), Some(&expected[..]));
 }
+
+/// `y` of `x`, through so many nodes.
+fn chain(length: usize) -> Model {
+    let name = |index: usize| match index {
+        0 => "x".to_owned(),
+        index if index == length => "y".to_owned(),
+        index => format!("v{index}"),
+    };
+    let nodes = (0..length).map(|index| node("Neg", &[&name(index)], &[&name(index + 1)]));
+    let shape = [Dim::Fixed(1)];
+    let inputs = vec![value("x", Dtype::Float32, &shape)];
+    let outputs = vec![value("y", Dtype::Float32, &shape)];
+    model(graph(nodes.collect(), vec![], inputs, outputs))
+}
+
+#[test]
+fn the_longest_chain_fits_the_stack_of_a_thread_and_a_longer_one_is_refused() {
+    let load = |length| Session::new(&chain(length), rten(), &SessionOptions::default(), None);
+    let small = std::thread::Builder::new().stack_size(2 << 20);
+    let answer = small.spawn(move || {
+        let x = Tensor::new([1], vec![1.0_f32]).unwrap();
+        let inputs = BTreeMap::from([("x".to_owned(), x)]);
+        load(4_000).unwrap().run(&inputs).unwrap().nonfinite()
+    });
+    assert_eq!(answer.unwrap().join().unwrap(), 0);
+    let error = load(4_001).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.rule()),
+        (ErrorKind::Limit, "engine-depth")
+    );
+}

@@ -1,6 +1,7 @@
 //! rten: pure Rust, always there.
 
 mod convert;
+mod depth;
 mod fit;
 
 use std::sync::{Arc, LazyLock};
@@ -39,6 +40,7 @@ impl Engine for Rten {
 
     fn load(&self, model: &Model, options: &SessionOptions) -> Result<Box<dyn Executable>> {
         let contract = model.contract()?;
+        depth::check(model)?;
         fit::check(model, &contract)?;
         let Handover {
             graph,
