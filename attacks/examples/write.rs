@@ -4,6 +4,10 @@ use std::path::Path;
 
 use amphora_attacks::{Form, Outcome, cases};
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a program for developers, told what to write"
+)]
 fn main() -> Outcome {
     #[expect(
         clippy::disallowed_methods,

@@ -81,7 +81,8 @@ pub struct Case {
     pub answer: Answer,
     /// Text that the message about the hostile form contains: where the fault is.
     pub place: &'static str,
-    /// A file that is never opened, by a part of its path.
+    /// A file whose content is never read, by a part of its path. It is not even opened, unless that is
+    /// how its links are counted (row 7).
     pub unopened: Option<&'static str>,
     pub(crate) write: Write,
 }

@@ -345,7 +345,7 @@ fn bombs() -> [Case; 3] {
             "import bundle.tar.gz",
             move |root, form| {
                 let file = fs_err::File::create(root.join("bundle.tar.gz"))?;
-                let mut encoder = GzEncoder::new(file, Compression::fast());
+                let mut encoder = GzEncoder::new(file, Compression::best());
                 encoder.write_all(&with(root, form)?)?;
                 Ok(encoder.finish().map(drop)?)
             },

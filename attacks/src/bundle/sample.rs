@@ -79,7 +79,7 @@ pub(crate) fn make_of(root: &Path, proto: &ModelProto, output: [f32; 2]) -> Outc
         b"{\"metrics\": {\"accuracy\": 0.75}}\n",
     )?;
     let golden = Golden {
-        file: path("golden/model.safetensors")?,
+        file: path("golden/vectors.safetensors")?,
         kind: GoldenKind::Supplied,
         producer: "the attacks".to_owned(),
         cases: 1,

@@ -36,7 +36,7 @@ impl Entry {
     }
 
     pub(crate) fn deflated(name: &str, content: &[u8]) -> Outcome<Self> {
-        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
         encoder.write_all(content)?;
         Ok(Self::new(name, 8, encoder.finish()?, content))
     }

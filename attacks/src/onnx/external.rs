@@ -187,7 +187,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "a symbolic link to a sound file",
             |_, path| Ok(symlink("../outside/secret.bin", path)?),
         )
-        .unopened("secret.bin"),
+        .unopened("data.bin"),
     );
     cases.push(
         case(
@@ -207,7 +207,7 @@ pub(crate) fn cases() -> Vec<Case> {
                 }
             },
         )
-        .unopened("outside"),
+        .unopened("secret.bin"),
     );
     cases.extend([
         file(
@@ -215,7 +215,8 @@ pub(crate) fn cases() -> Vec<Case> {
             "external-hard-link",
             "a hard link to a sound file",
             |root, path| Ok(fs_err::hard_link(root.join(SECRET), path)?),
-        ),
+        )
+        .unopened("data.bin"),
         file(8, "external-fifo", "a FIFO", |_, path| {
             let mode = Mode::RUSR | Mode::WUSR;
             Ok(rustix::fs::mknodat(CWD, path, FileType::Fifo, mode, 0)?)
@@ -354,7 +355,7 @@ fn hiding_places() -> [Case; 5] {
         hidden(
             "hidden-in-sparse-values",
             "the path in the values of a sparse initializer",
-            "sparse initializer",
+            "sparse values",
             |graph, _, tensor| {
                 let indices = TensorProto {
                     name: None,

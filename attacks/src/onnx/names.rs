@@ -48,7 +48,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "name-newline",
             "a line feed and `ok: verified`",
             escaped,
-            "\\n",
+            "\\u{a}",
             || "x\nok: verified".to_owned(),
         ),
         case(

@@ -69,19 +69,18 @@ pub(crate) fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
     }
 }
 
-/// A value whose shape is not stated.
-pub(crate) fn shapeless(name: &str) -> ValueInfoProto {
-    ValueInfoProto {
-        name: Some(name.to_owned()),
-        r#type: Some(TypeProto {
-            value: Some(TypeValue::Tensor(TensorTypeProto {
-                elem_type: Some(1),
-                shape: None,
-            })),
-            denotation: None,
-        }),
-        ..ValueInfoProto::default()
+/// A value of so many dimensions, none of which is stated.
+pub(crate) fn open(name: &str, rank: usize) -> ValueInfoProto {
+    let mut value = value(name, &[]);
+    if let Some(TypeProto {
+        value: Some(TypeValue::Tensor(tensor)),
+        ..
+    }) = &mut value.r#type
+    {
+        let dim = vec![DimensionProto::default(); rank];
+        tensor.shape = Some(TensorShapeProto { dim });
     }
+    value
 }
 
 pub(crate) fn attribute(name: &str, kind: AttributeType) -> AttributeProto {

@@ -84,16 +84,19 @@ pub(crate) fn cases() -> Vec<Case> {
                 tensor.dims = vec![form.pick(3, 2)];
             },
         ),
-        weight(
-            16,
-            "rank-100000",
-            "100,000 dims",
-            Answer::Refused(&[Limit]),
-            |tensor, form| {
-                tensor.dims = vec![1; form.pick(100_000, 4)];
-                tensor.dims.push(2);
-            },
-        ),
+        Case {
+            place: "too many dimensions",
+            ..weight(
+                16,
+                "rank-100000",
+                "100,000 dims",
+                Answer::Refused(&[Limit]),
+                |tensor, form| {
+                    tensor.dims = vec![1; form.pick(100_000, 4)];
+                    tensor.dims.push(2);
+                },
+            )
+        },
         weight(
             17,
             "dtype-undefined",
@@ -119,8 +122,7 @@ pub(crate) fn cases() -> Vec<Case> {
         ),
     ];
     cases.push(Case {
-        command: "inspect model.onnx",
-        place: "nonfinite",
+        place: "NaN or infinite",
         ..weight(
             29,
             "weights-not-finite",
