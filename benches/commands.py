@@ -108,10 +108,10 @@ def main():
     python = lambda program, *rest: [arguments.python, "-c", program, *map(str, rest)]
     exported = str(scratch / "exported.onnx")
     rows = [
-        ("export, planner MLP", [amphora, "export", weights, "--config", config, "-o", exported, "--force"],
+        ("export, planner MLP", [amphora, "export", weights, "--config", config, "-o", exported],
          python(EXPORT_TORCH, fixture.parent, fixture / "model.pt", scratch / "torch.onnx") if torch else None,
          "torch.onnx.export", lambda: None),
-        ("export --link, planner MLP", [amphora, "export", weights, "--config", config, "-o", exported, "--force", "--link"],
+        ("export --link, planner MLP", [amphora, "export", weights, "--config", config, "-o", exported, "--link"],
          None, "", lambda: None),
         ("pack (export, check, 100 golden cases, replay)", pack, None, "", fresh_store),
         ("verify (hash, check, replay 100 cases)", [amphora, "verify", str(kept)],

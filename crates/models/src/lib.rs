@@ -1,6 +1,6 @@
 //! The known architectures as plain forward passes: the independent reference for exported graphs.
 //!
-//! * [`reference`]: a checkpoint and its [`Architecture`] become a [`Reference`].
+//! * [`reference()`]: a checkpoint and its [`Architecture`] become a [`Reference`].
 //! * [`Reference::forward`]: inputs by name to an [`Answer`], in [`Precision::F32`] or
 //!   [`Precision::F64`].
 //! * [`Array`]: what goes in and comes out.

@@ -26,7 +26,7 @@ pub enum Published {
 /// A directory under construction, beside the place where it will appear.
 ///
 /// It is removed when dropped unpublished. While it lives it holds an exclusive lock, by which
-/// [`sweep_stale`] tells a living writer from a dead one.
+/// [`super::sweep_stale`] tells a living writer from a dead one.
 #[derive(Debug)]
 pub struct StagingDirectory {
     path: PathBuf,
