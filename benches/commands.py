@@ -106,12 +106,13 @@ def main():
     torch = importable(arguments.python, "torch, onnx")
     runtime = importable(arguments.python, "onnxruntime, onnx, safetensors")
     python = lambda program, *rest: [arguments.python, "-c", program, *map(str, rest)]
-    exported = str(scratch / "exported.onnx")
+    exported, beside = str(scratch / "exported.onnx"), str(scratch / "model.safetensors")
+    shutil.copyfile(weights, beside)
     rows = [
         ("export, planner MLP", [amphora, "export", weights, "--config", config, "-o", exported],
          python(EXPORT_TORCH, fixture.parent, fixture / "model.pt", scratch / "torch.onnx") if torch else None,
          "torch.onnx.export", lambda: None),
-        ("export --link, planner MLP", [amphora, "export", weights, "--config", config, "-o", exported, "--link"],
+        ("export --link, planner MLP", [amphora, "export", beside, "--config", config, "-o", exported, "--link"],
          None, "", lambda: None),
         ("pack (export, check, 100 golden cases, replay)", pack, None, "", fresh_store),
         ("verify (hash, check, replay 100 cases)", [amphora, "verify", str(kept)],

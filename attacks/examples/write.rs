@@ -9,10 +9,6 @@ use amphora_attacks::{Form, Outcome, cases};
     reason = "a program for developers, told what to write"
 )]
 fn main() -> Outcome {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an example is a command line of its own"
-    )]
     let words: Vec<String> = std::env::args().collect();
     let [_, name, form, directory] = words.as_slice() else {
         return Err("usage: write NAME hostile|healthy DIRECTORY".into());
