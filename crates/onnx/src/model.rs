@@ -179,7 +179,8 @@ impl Model {
     }
 
     /// How many values of the floating-point initializers (binary16, bfloat16, binary32, binary64)
-    /// are NaN or infinite. Reads every weight.
+    /// are NaN or infinite. Reads every weight. A scalar is not a weight but a constant of the
+    /// computation, such as the minus infinity of an attention mask, and does not count.
     pub fn nonfinite_weights(&self) -> u64 {
         let mut count = 0;
         // Neither the walk nor a payload can fail: both were checked when the model was made.
@@ -189,7 +190,8 @@ impl Model {
                 dtype,
                 Dtype::Float16 | Dtype::Bfloat16 | Dtype::Float32 | Dtype::Float64
             );
-            if float && matches!(role, Role::Initializer | Role::SparseValues) {
+            let weight = matches!(role, Role::Initializer | Role::SparseValues);
+            if float && weight && !tensor.dims.is_empty() {
                 count += tensor::nonfinite(dtype, &self.tensor_bytes(tensor)?);
             }
             Ok(())

@@ -18,13 +18,20 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The root of the repository.
+/// The root of the repository: the first directory above the package under test that holds `Cargo.lock`.
+///
+/// Asked at run time: a build cache that outlives a checkout must not point tests at the old one.
 pub fn repository() -> PathBuf {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    crates
-        .and_then(Path::parent)
-        .unwrap_or(Path::new("."))
-        .to_owned()
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "cargo tells a running test where its package is"
+    )]
+    let package = std::env::var("CARGO_MANIFEST_DIR")
+        .map_or_else(|_| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    let root = package
+        .ancestors()
+        .find(|folder| folder.join("Cargo.lock").is_file());
+    root.unwrap_or(&package).to_owned()
 }
 
 /// A file or folder of the reference fixtures in `../shared/fixtures`, or `None` where they are absent.

@@ -1,0 +1,62 @@
+//! The models inside our bundles, run in Python on the oldest and the newest ONNX Runtime.
+
+use amphora::{PackRequest, Store, Timestamp};
+
+/// Compares a bundle's model with its golden vectors; prints the version and the largest difference.
+const REPLAY: &str = r##"
+import sys, numpy, onnxruntime
+from safetensors.numpy import load_file
+bundle = sys.argv[1]
+vectors = load_file(bundle + "/golden/vectors.safetensors")
+session = onnxruntime.InferenceSession(bundle + "/models/model.onnx", providers=["CPUExecutionProvider"])
+inputs = [value.name for value in session.get_inputs()]
+groups = {}
+for name, value in vectors.items():
+    group, _, plain = name.rpartition("/")
+    groups.setdefault(group, {})[plain] = value
+worst = 0.0
+for group in groups.values():
+    answers = session.run(None, {name: group[name] for name in inputs})
+    for output, answer in zip(session.get_outputs(), answers):
+        reference = group[output.name]
+        assert answer.shape == reference.shape, (output.name, answer.shape, reference.shape)
+        worst = max(worst, float(abs(answer.astype("float64") - reference.astype("float64")).max()))
+print(onnxruntime.__version__, worst)
+"##;
+
+#[test]
+fn the_oldest_and_the_newest_onnx_runtime_run_our_models_in_python() {
+    let peers = [
+        amphora_testing::peer("onnxruntime", Some("1.16.3")),
+        amphora_testing::peer("onnxruntime", None),
+    ];
+    let scratch = tempfile::tempdir().unwrap();
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let mut rows = Vec::new();
+    for fixture in [
+        "planner_mlp",
+        "planner_transformer",
+        "planner_urm",
+        "planner_urm_conv",
+        "conv2d_fsq",
+    ] {
+        let Some(folder) = amphora_testing::fixture(fixture) else {
+            continue;
+        };
+        let created = Timestamp::from_unix_seconds(0).unwrap();
+        let request = PackRequest {
+            config: Some(folder.join("config.json")),
+            name: Some(fixture.to_owned()),
+            golden_cases: 20,
+            ..PackRequest::new(store.clone(), folder.join("model.safetensors"), created)
+        };
+        let packed = amphora::pack(&request, &|_| {}).unwrap();
+        let peers = peers.iter().flatten();
+        rows.extend(peers.map(|peer| (fixture, packed.path.clone(), peer)));
+    }
+    amphora_testing::each(&rows, |(_, bundle, peer)| {
+        let printed = peer.run(REPLAY, &[bundle.to_str().unwrap()]);
+        let worst: f64 = printed.split_whitespace().nth(1).unwrap().parse().unwrap();
+        if worst < 1e-5 { Ok(()) } else { Err(printed) }
+    });
+}
