@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use amphora_error::{Error, ErrorKind, Result, quoted};
+use amphora_files::OpenedFile;
 
 use super::{Store, Summary, is_folder_name, is_hex};
 use crate::layout::MANIFEST;
-use crate::{Bundle, BundleId, Name, Version};
+use crate::{ArchiveFormat, Bundle, BundleId, Name, Version};
 
 /// Fewest digits of an id that name a bundle.
 const SHORTEST_PREFIX: usize = 4;
@@ -36,8 +37,13 @@ impl Store {
         if is_folder_name(reference) && self.path.join(reference).is_dir() {
             return self.open_folder(reference);
         }
-        let found = self.candidates(reference)?;
+        let path = Path::new(reference);
+        let found = match self.candidates(reference) {
+            Err(error) if error.kind() == ErrorKind::Usage && path.exists() => Vec::new(),
+            found => found?,
+        };
         match found.as_slice() {
+            [] if path.exists() => Err(no_bundle(path)),
             [] => Err(self.not_found(reference)),
             [one] => self.open_folder(&one.exp_hash),
             several => Err(Error::usage(
@@ -82,6 +88,21 @@ impl Store {
         )
         .in_file(&self.path)
         .hint("see what there is with: amphora list")
+    }
+}
+
+/// The refusal of a file or directory that is there, but is no bundle.
+fn no_bundle(path: &Path) -> Error {
+    let error = Error::not_found("not-a-bundle", "this is not a bundle").in_file(path);
+    if path.is_dir() {
+        return error.expected(format!("a directory with a {MANIFEST}"));
+    }
+    let start = OpenedFile::open(path).and_then(|file| file.range(0, file.len().min(512)));
+    match start.ok().and_then(|start| ArchiveFormat::sniff(&start)) {
+        Some(format) => error
+            .found(format!("a file in the format {format}"))
+            .hint(format!("amphora import {}", path.display())),
+        None => error.expected("a bundle's directory").found("a file"),
     }
 }
 
