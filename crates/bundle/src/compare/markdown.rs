@@ -113,11 +113,15 @@ fn metric(name: &str, change: &MetricChange) -> [String; 5] {
         format!("{}{better}", cell(name)),
         number(change.bundle1),
         number(change.bundle2),
-        change
-            .delta
-            .map_or(String::new(), |delta| format!("{delta:+}")),
+        change.delta.map_or(String::new(), signed),
         verdict.to_owned(),
     ]
+}
+
+/// A difference with its sign, to six significant digits: more are noise of the subtraction.
+fn signed(delta: f64) -> String {
+    let rounded = format!("{delta:.5e}").parse().unwrap_or(delta);
+    format!("{rounded:+}")
 }
 
 fn changes(text: &mut String, title: &str, changes: &std::collections::BTreeMap<String, Change>) {
