@@ -211,7 +211,14 @@ fn tensor(spec: &TensorSpec, value: &InputValue) -> Result<Tensor> {
                 .hint("write NAME=[[1, 2]], NAME=FILE.npy or NAME=@FILE.json")
                 .caused_by(error)
             })?;
-            Tensor::from_json(&value, spec.dtype)
+            Tensor::from_json(&value, spec.dtype).map_err(|error| {
+                Error::usage(
+                    "input-value",
+                    format!("the value is no {} tensor", spec.dtype),
+                )
+                .faults(vec![error.to_string()])
+                .caused_by(error)
+            })
         }
     }
 }
