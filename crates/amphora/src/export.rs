@@ -11,6 +11,7 @@ use amphora_onnx::{Contract, Limits, Model, write};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::output::{not_over, outside_bundles};
 
 /// What to export, and how.
 #[derive(Debug, Clone)]
@@ -61,8 +62,10 @@ pub(crate) struct Graph {
 /// # Errors
 ///
 /// Those of reading the checkpoint and its configuration, of the exporter (a missing, extra or
-/// misshapen tensor: one error that lists them all), and of writing.
+/// misshapen tensor: one error that lists them all), and of writing. An output that would replace an
+/// input, or lie in a sealed bundle, is [`amphora_error::ErrorKind::Usage`].
 pub fn export(request: &ExportRequest) -> Result<Exported> {
+    keep_inputs(request)?;
     let link = request
         .link
         .then(|| location(&request.checkpoint, &request.output))
@@ -91,6 +94,24 @@ pub fn export(request: &ExportRequest) -> Result<Exported> {
         model_type: graph.architecture.model_type(),
         contract: written.contract()?,
     })
+}
+
+/// Refuses outputs that would destroy what the export reads, or a bundle.
+fn keep_inputs(request: &ExportRequest) -> Result<()> {
+    outside_bundles(&request.output)?;
+    let mut outputs = vec![request.output.clone()];
+    if !request.link {
+        // Large weights go to the data file without being asked to.
+        let mut data = request.output.clone().into_os_string();
+        data.push(".data");
+        outputs.push(data.into());
+    }
+    for output in &outputs {
+        for input in std::iter::once(&request.checkpoint).chain(&request.config) {
+            not_over(output, input)?;
+        }
+    }
+    Ok(())
 }
 
 /// Builds the graph of the checkpoint at `path`; linked weights are looked for beside `output`.

@@ -71,6 +71,7 @@ mod contract;
 mod engines;
 mod export;
 mod inspect;
+mod output;
 mod pack;
 mod run;
 mod schema;
@@ -82,7 +83,7 @@ pub use amphora_bundle::{
     ArchiveFormat, Comparison, ImportLimits, Store, Summary, Timestamp, compare,
 };
 pub use amphora_error::{Error, ErrorKind, Result, printable, quoted};
-pub use amphora_files::durable::{discard_staged, write_file};
+pub use amphora_files::durable::discard_staged;
 pub use amphora_files::json;
 pub use amphora_onnx::{Contract, TensorSpec};
 pub use amphora_runtime::{EngineChoice, EngineReport, OrtLocation, Outputs, doctor};
@@ -94,12 +95,14 @@ pub use export::{ExportRequest, Exported, export};
 pub use inspect::{
     BundleInspection, GraphInspection, Inspection, NodeInspection, OnnxInspection, inspect,
 };
+pub use output::{prepare_directory, write_file};
 pub use pack::{PackRequest, Packed, Validation, pack};
 pub use run::{Answer, BundleRan, InputValue, Label, RunRequest, run};
 pub use schema::{schema, schema_names};
 pub use subject::Subject;
 pub use verify::{
-    BundleReport, StoreReport, VerifyRequest, verdict, verify, verify_all, write_report,
+    BundleIdentity, BundleReport, StoreReport, VerifyRequest, verdict, verify, verify_all,
+    write_report,
 };
 
 /// Opens the bundle in the directory `path`: its manifest is what was sealed, its files are compared

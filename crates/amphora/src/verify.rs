@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use amphora_bundle::{Bundle, BundleId, Name, Store, Version};
 use amphora_error::{Error, Result};
-use amphora_files::{Directory, EntryKind, durable, json};
+use amphora_files::{Directory, EntryKind, json};
 use amphora_verify::{Report, Target, VerifyOptions};
 use serde::Serialize;
 
-use crate::{Engines, Timestamp};
+use crate::{Engines, Timestamp, write_file};
 
 /// How to verify.
 #[derive(Debug, Clone)]
@@ -32,13 +32,24 @@ pub struct StoreReport {
     pub bundles: Vec<BundleReport>,
 }
 
+/// Who a bundle says it is.
+#[derive(Debug, Serialize)]
+pub struct BundleIdentity {
+    /// The id.
+    pub id: BundleId,
+    /// The name.
+    pub name: Name,
+    /// The version.
+    pub version: Version,
+}
+
 /// One bundle of a store.
 #[derive(Debug, Serialize)]
 pub struct BundleReport {
     /// Where it lies.
     pub path: PathBuf,
     /// Who it says it is, when its manifest can be read.
-    pub identity: Option<(BundleId, Name, Version)>,
+    pub identity: Option<BundleIdentity>,
     /// What verification found, when it could be done.
     pub report: Option<Report>,
     /// Why it could not be done.
@@ -62,21 +73,17 @@ pub fn verify(bundle: Bundle, request: &VerifyRequest) -> Result<Report> {
         ..VerifyOptions::default()
     };
     let mut report = amphora_verify::verify(bundle, &options)?.report;
+    if request.strict {
+        report.reject_warnings();
+    }
     report.validated_at = Some(request.validated_at.to_string());
     Ok(report)
 }
 
 /// The error that a report amounts to: of the kind of the first stage that failed, listing every
-/// failure; with `strict`, warnings count too.
-pub fn verdict(report: &Report, strict: bool) -> Option<Error> {
-    if let Err(error) = report.clone().into_result() {
-        return Some(error);
-    }
-    (strict && !report.warnings.is_empty()).then(|| {
-        Error::incompatible("verification-warnings", "the bundle passed with warnings")
-            .faults(report.warnings.clone())
-            .hint("leave --strict out to accept them")
-    })
+/// failure.
+pub fn verdict(report: &Report) -> Option<Error> {
+    report.clone().into_result().err()
 }
 
 /// Verifies every bundle of the store, damaged ones included.
@@ -108,12 +115,16 @@ fn verify_one(store: &Store, folder: &str, request: &VerifyRequest) -> BundleRep
     };
     let report = store.resolve(folder).and_then(|bundle| {
         let metadata = &bundle.manifest().metadata;
-        found.identity = Some((bundle.id(), metadata.full_name(), metadata.version.clone()));
+        found.identity = Some(BundleIdentity {
+            id: bundle.id(),
+            name: metadata.full_name(),
+            version: metadata.version.clone(),
+        });
         verify(bundle, request)
     });
     match report {
         Ok(report) => {
-            found.failure = verdict(&report, request.strict);
+            found.failure = verdict(&report);
             found.report = Some(report);
         }
         Err(error) => {
@@ -161,20 +172,9 @@ impl StoreReport {
     }
 }
 
-/// Writes a report as `TARGET_validation.json` into `directory`, which may not lie in the bundle.
-pub fn write_report(report: &Report, directory: &Path, bundle: &Path) -> Result<PathBuf> {
-    let real = |path: &Path| {
-        fs_err::canonicalize(path).map_err(|source| Error::from_io("looking at", path, source))
-    };
-    if real(directory)?.starts_with(real(bundle)?) {
-        return Err(Error::usage(
-            "report-in-bundle",
-            "a report may not be written into the bundle",
-        )
-        .in_file(directory)
-        .hint("name a directory elsewhere with --report"));
-    }
+/// Writes a report as `TARGET_validation.json` into `directory`, which may not lie in a bundle.
+pub fn write_report(report: &Report, directory: &Path) -> Result<PathBuf> {
     let path = directory.join(format!("{}_validation.json", report.target.word()));
-    durable::write_file(&path, &json::to_pretty_bytes(report)?)?;
+    write_file(&path, &json::to_pretty_bytes(report)?)?;
     Ok(path)
 }

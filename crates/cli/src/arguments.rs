@@ -228,9 +228,9 @@ pub(crate) struct CompareArguments {
 pub(crate) struct ArchiveArguments {
     /// The bundle to archive
     pub(crate) bundle: String,
-    /// The archive's format
-    #[arg(long, value_enum, default_value_t = ArchiveFormat::Zip)]
-    pub(crate) format: ArchiveFormat,
+    /// The archive's format (default: as the end of the output's name says, or zip)
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<ArchiveFormat>,
     /// Where the archive goes (default: beside the bundle, named by its hash)
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,

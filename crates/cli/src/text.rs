@@ -64,6 +64,14 @@ pub(crate) fn specs(what: &str, specs: &[TensorSpec]) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// A count and what is counted, in the singular or the plural.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
 /// A size in bytes, as people read it.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KB", "MB", "GB", "TB"];

@@ -94,8 +94,8 @@ pub struct Report {
     pub errors: Vec<String>,
     /// What is odd but does no harm.
     pub warnings: Vec<String>,
-    /// The model check by itself.
-    pub onnx_check: OnnxCheck,
+    /// The model check by itself; null when it was not reached.
+    pub onnx_check: Option<OnnxCheck>,
     /// The numeric replay; null when there was nothing to replay.
     pub numeric_equivalence: Option<NumericEquivalence>,
     /// How long one case of the entry graph takes; null when nothing was replayed.
@@ -297,6 +297,14 @@ impl Report {
         self.passed = false;
         self.errors.push(text.into());
         self.failures.push((stage, kind));
+    }
+
+    /// Turns every warning into a failure, for callers that accept none.
+    pub fn reject_warnings(&mut self) {
+        for warning in std::mem::take(&mut self.warnings) {
+            let text = format!("warning treated as an error: {warning}");
+            self.fail(Stage::Target, ErrorKind::Incompatible, text);
+        }
     }
 
     /// Records an error of a check; each of its faults becomes one entry.

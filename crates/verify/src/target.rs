@@ -36,7 +36,7 @@ fn onnx(report: &mut Report, entry: &Entry<'_>) {
         return fail(report, "ONNX model file missing or unreadable".to_owned());
     };
     report.begin("onnx_model_valid");
-    if !report.onnx_check.passed {
+    if !report.onnx_check.as_ref().is_some_and(|check| check.passed) {
         fail(report, "ONNX validation failed: see onnx_check".to_owned());
     }
     report.begin("onnx_input_shape");

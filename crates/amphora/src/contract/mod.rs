@@ -55,7 +55,7 @@ pub fn write_contracts(source: &Path, out: &Path, generated_at: &str) -> Result<
     let mut files = Vec::new();
     for (name, document) in &generated.documents {
         let path = out.join(name);
-        amphora_files::durable::write_file(&path, &json::to_pretty_bytes(document)?)?;
+        crate::write_file(&path, &json::to_pretty_bytes(document)?)?;
         files.push(path);
     }
     Ok(ContractsWritten {

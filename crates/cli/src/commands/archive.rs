@@ -7,12 +7,12 @@ use crate::commands::{Context, Verdict};
 use crate::text::{line, size};
 
 pub(crate) fn run(context: &Context, arguments: &ArchiveArguments) -> Result<Verdict> {
-    let format = match arguments.format {
+    let format = arguments.format.map(|format| match format {
         ArchiveFormat::Zip => amphora::ArchiveFormat::Zip,
         ArchiveFormat::Tar => amphora::ArchiveFormat::Tar,
         ArchiveFormat::TarGz => amphora::ArchiveFormat::TarGz,
         ArchiveFormat::TarZst => amphora::ArchiveFormat::TarZst,
-    };
+    });
     let store = context.store()?;
     let archived = amphora::archive(
         &store,

@@ -5,7 +5,7 @@ use amphora::Result;
 use crate::arguments::CleanArguments;
 use crate::commands::list::summary;
 use crate::commands::{Context, Verdict};
-use crate::text::table;
+use crate::text::{counted, table};
 
 pub(crate) fn run(context: &Context, arguments: &CleanArguments) -> Result<Verdict> {
     let cleaned = context.store()?.clean(arguments.keep, arguments.dry_run)?;
@@ -27,7 +27,7 @@ pub(crate) fn run(context: &Context, arguments: &CleanArguments) -> Result<Verdi
             if bundles.is_empty() && words != removed {
                 continue;
             }
-            text.push_str(&format!("{words} {} bundle(s)\n", bundles.len()));
+            text.push_str(&format!("{words} {}\n", counted(bundles.len(), "bundle")));
             let rows: Vec<_> = bundles.iter().map(summary).collect();
             text.push_str(&table(2, &rows));
         }

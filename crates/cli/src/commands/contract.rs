@@ -4,6 +4,7 @@ use amphora::{Result, json};
 
 use crate::arguments::ContractArguments;
 use crate::commands::{Context, Verdict};
+use crate::text::counted;
 
 pub(crate) fn run(context: &Context, arguments: ContractArguments) -> Result<Verdict> {
     let subject = &arguments.subject;
@@ -11,9 +12,15 @@ pub(crate) fn run(context: &Context, arguments: ContractArguments) -> Result<Ver
         let check = amphora::check_contract(subject, expected)?;
         context.output.answer(&check, |check| {
             let mark = if check.passed { "✓" } else { "✗" };
-            format!("{mark} {} contract(s) compared\n", check.checked.len())
+            format!(
+                "{mark} {} compared\n",
+                counted(check.checked.len(), "contract")
+            )
         })?;
         return Ok(check.verdict().map_or(Verdict::Yes, Verdict::No));
+    }
+    if let Some(out) = &arguments.out {
+        amphora::prepare_directory(out)?;
     }
     if subject.is_dir() {
         let out = arguments.out.as_deref().unwrap_or(subject);

@@ -4,7 +4,7 @@ use amphora::{Result, Summary};
 
 use crate::arguments::ListArguments;
 use crate::commands::{Context, Verdict};
-use crate::text::{row, size, table};
+use crate::text::{counted, row, size, table};
 
 pub(crate) fn run(context: &Context, arguments: &ListArguments) -> Result<Verdict> {
     let listing = context.store()?.list()?;
@@ -16,7 +16,7 @@ pub(crate) fn run(context: &Context, arguments: &ListArguments) -> Result<Verdic
             return "No bundles found\n".to_owned();
         }
         let rows: Vec<_> = listing.bundles.iter().map(summary).collect();
-        let mut text = format!("Found {} bundle(s):\n", listing.bundles.len());
+        let mut text = format!("Found {}:\n", counted(listing.bundles.len(), "bundle"));
         if arguments.verbose {
             for (bundle, row) in listing.bundles.iter().zip(rows) {
                 text.push_str(&table(2, &[row]));

@@ -4,7 +4,7 @@ use amphora::{PackRequest, Packed, Result};
 
 use crate::arguments::PackArguments;
 use crate::commands::{Context, Verdict, target};
-use crate::text::{row, size, table};
+use crate::text::{counted, row, size, table};
 
 pub(crate) fn run(context: &Context, arguments: PackArguments) -> Result<Verdict> {
     let request = PackRequest {
@@ -50,8 +50,9 @@ fn words(packed: &Packed) -> String {
     ];
     for (target, validation) in &packed.validation {
         let counts = format!(
-            "{} errors, {} warnings",
-            validation.errors, validation.warnings
+            "{}, {}",
+            counted(validation.errors, "error"),
+            counted(validation.warnings, "warning")
         );
         rows.push(row([target, &counts]));
     }

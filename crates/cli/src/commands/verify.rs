@@ -4,7 +4,7 @@ use amphora::{Error, Report, Result, StoreReport, VerifyRequest, verdict};
 
 use crate::arguments::VerifyArguments;
 use crate::commands::{Context, Verdict, target};
-use crate::text::{line, row, table};
+use crate::text::{counted, line, row, table};
 
 pub(crate) fn run(context: &Context, arguments: &VerifyArguments) -> Result<Verdict> {
     let request = VerifyRequest {
@@ -20,14 +20,16 @@ pub(crate) fn run(context: &Context, arguments: &VerifyArguments) -> Result<Verd
         return Ok(report.verdict().map_or(Verdict::Yes, Verdict::No));
     };
     let bundle = store.resolve(reference)?;
-    let path = bundle.path().to_owned();
+    if let Some(directory) = &arguments.report {
+        amphora::prepare_directory(directory)?;
+    }
     let report = amphora::verify(bundle, &request)?;
     if let Some(directory) = &arguments.report {
-        let written = amphora::write_report(&report, directory, &path)?;
+        let written = amphora::write_report(&report, directory)?;
         context.output.note(&format!("wrote {}", written.display()));
     }
     context.output.answer(&report, words)?;
-    let failure: Option<Error> = verdict(&report, arguments.strict);
+    let failure: Option<Error> = verdict(&report);
     Ok(failure.map_or(Verdict::Yes, Verdict::No))
 }
 
@@ -77,11 +79,11 @@ fn all_words(report: &StoreReport) -> String {
             let passed = bundle.report.as_ref().is_some_and(|report| report.passed);
             let mark = if passed { "✓" } else { "✗" };
             let name = match &bundle.identity {
-                Some((_, name, version)) => format!("{name}:{version}"),
+                Some(identity) => format!("{}:{}", identity.name, identity.version),
                 None => "unreadable".to_owned(),
             };
             row([mark, &bundle.path.to_string_lossy(), &name])
         })
         .collect();
-    line(&format!("{} bundle(s) verified", rows.len())) + &table(2, &rows)
+    line(&format!("{} verified", counted(rows.len(), "bundle"))) + &table(2, &rows)
 }

@@ -305,3 +305,61 @@ fn linked_weights_stay_in_the_checkpoint() {
     scene.run(&["verify", "linked"]).expect_code(0);
     scene.run(&["inspect", "linked.onnx"]).expect_code(6);
 }
+
+#[test]
+fn outputs_go_where_they_are_asked_to() {
+    let scene = Scene::with_onnx();
+    scene.run(PACK).expect_code(0);
+    scene
+        .run(&["archive", "conv2d_fsq", "--output", "x.tar.gz"])
+        .expect_code(0);
+    let archive = std::fs::read(scene.path("x.tar.gz")).unwrap();
+    assert!(archive.starts_with(&[0x1f, 0x8b]), "not gzip");
+    scene
+        .run(&["verify", "conv2d_fsq", "--report", "new/reports"])
+        .expect_code(0);
+    assert!(scene.path("new/reports/general_validation.json").is_file());
+    scene
+        .run(&["contract", "model.onnx", "--out", "new/contracts"])
+        .expect_code(0);
+    let contract = scene.path("new/contracts/io_contract_model.json");
+    assert!(contract.is_file());
+    // A name that is there, but is no bundle, says what it is.
+    let answer = scene.run(&["verify", "x.tar.gz"]);
+    answer.expect_code(6);
+    assert!(
+        answer.stderr.contains("amphora import x.tar.gz"),
+        "{answer:?}"
+    );
+}
+
+#[test]
+fn a_model_check_that_was_not_reached_has_no_outcome() {
+    let (scene, bundle) = Scene::with_bundle();
+    fs_err::write(bundle.join("README.txt"), "more").unwrap();
+    let answer = scene.run(&["verify", "conv2d_fsq", "--json"]);
+    answer.expect_code(5);
+    let value = answer.json();
+    assert_eq!(value["passed"], false);
+    assert!(value["onnx_check"].is_null(), "{value}");
+}
+
+#[test]
+fn strict_verification_answers_as_it_exits() {
+    let scene = Scene::with_onnx();
+    scene
+        .run(&["pack", "--model", "model.onnx", "--golden-cases", "3"])
+        .expect_code(0);
+    let answer = scene.run(&["verify", "model", "--json"]);
+    answer.expect_code(0);
+    assert_ne!(answer.json()["warnings"], serde_json::json!([]));
+    let answer = scene.run(&["verify", "model", "--strict", "--json"]);
+    answer.expect_code(12);
+    let value = answer.json();
+    assert_eq!(value["passed"], false);
+    assert!(value["errors"].to_string().contains("metrics"), "{value}");
+    let value = scene.run(&["verify", "--all", "--strict", "--json"]).json();
+    assert_eq!(value["passed"], false);
+    assert_eq!(value["bundles"][0]["identity"]["name"], "model");
+    assert_eq!(value["bundles"][0]["report"]["passed"], false);
+}

@@ -174,6 +174,7 @@ const ROWS: &[Row] = &[
     ("run model.onnx", "usage", 2),
     ("run model.onnx --input imu_input=[[1,2]]", "usage", 2),
     ("run model.onnx --input other=[1]", "usage", 2),
+    ("run model.onnx --input imu_input=[[true]]", "usage", 2),
     ("run model.onnx --input imu_input", "usage", 2),
     ("run model.onnx --input imu_input=word", "usage", 2),
     (
@@ -209,7 +210,43 @@ const ROWS: &[Row] = &[
     ),
     ("clean --keep -1", "usage", 2),
     ("archive conv2d_fsq --format rar", "usage", 2),
+    ("archive conv2d_fsq --format zip --output x.tar", "usage", 2),
     ("completions klingon", "usage", 2),
+    // An output that would destroy an input, or a bundle.
+    (
+        "export model.pt --config config.json -o model.pt",
+        "usage",
+        2,
+    ),
+    (
+        "export model.pt --config config.json -o ./folder/../config.json",
+        "usage",
+        2,
+    ),
+    (
+        "export weights.onnx.data --config config.json -o weights.onnx --external-data",
+        "usage",
+        2,
+    ),
+    (
+        "export model.pt --config config.json -o sealed/models/x.onnx",
+        "usage",
+        2,
+    ),
+    ("archive conv2d_fsq --output sealed/x.zip", "usage", 2),
+    ("contract model.onnx --out sealed/new", "usage", 2),
+    ("contract sealed/models", "usage", 2),
+    (
+        "compare conv2d_fsq conv2d_fsq --output sealed/x.md",
+        "usage",
+        2,
+    ),
+    ("verify conv2d_fsq --report sealed/docs", "usage", 2),
+    ("verify conv2d_fsq --report empty", "io", 8),
+    // A path that is there, but no bundle.
+    ("verify folder", "not_found", 6),
+    ("verify whole.zip", "not_found", 6),
+    ("verify config.json", "not_found", 6),
     ("verify", "usage", 2),
     ("verify conv2d_fsq --all", "usage", 2),
     ("verify conv2d_fsq --target ios", "not_ready", 13),
@@ -249,6 +286,10 @@ fn every_bad_input_has_its_kind_and_exit_code() {
         let bytes = std::fs::read(scene.path(whole)).unwrap();
         scene.write(cut, &bytes[..bytes.len() / 2]);
     }
+    std::fs::copy(scene.path("model.pt"), scene.path("weights.onnx.data")).unwrap();
+    let packed = scene.run(&["inspect", "conv2d_fsq", "--json"]).json();
+    let bundle = scene.path(packed["path"].as_str().unwrap());
+    std::os::unix::fs::symlink(bundle, scene.path("sealed")).unwrap();
     let before = scene.files();
     amphora_testing::each(ROWS, |(line, kind, code)| {
         let mut words: Vec<&str> = line.split(' ').collect();
