@@ -196,3 +196,12 @@ fn list(text: &mut String, title: &str, names: &[String]) {
         text.push_str(&format!("- {title}: {more} more\n"));
     }
 }
+
+#[test]
+fn differences_keep_six_significant_digits_and_their_sign() {
+    let rows = [(1.1 - 1.0, "+0.1"), (-1234.5678, "-1234.57"), (0.0, "+0")];
+    amphora_testing::each(&rows, |(delta, text)| match signed(*delta) {
+        found if found == *text => Ok(()),
+        found => Err(found),
+    });
+}
