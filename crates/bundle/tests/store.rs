@@ -478,11 +478,7 @@ fn a_file_is_no_store() {
         let told = (error.kind(), error.rule(), error.file());
         assert_eq!(
             told,
-            (
-                ErrorKind::Malformed,
-                "not-a-directory",
-                Some(path.as_path())
-            )
+            (ErrorKind::Io, "store-unwritable", Some(path.as_path()))
         );
     }
 }

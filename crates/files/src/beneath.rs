@@ -9,6 +9,10 @@ use rustix::io::Errno;
 
 use crate::{OpenedFile, RelativePath};
 
+/// How often a name is resolved anew when a rename came between.
+#[cfg(target_os = "linux")]
+const RACES: usize = 128;
+
 /// An opened directory. Everything reached through it lies beneath it, whatever links or renames
 /// happen meanwhile: names are resolved from the descriptor, never again from the path.
 pub struct Directory {
@@ -140,9 +144,19 @@ impl Directory {
             use rustix::fs::ResolveFlags;
             let how =
                 ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-            match rustix::fs::openat2(&self.descriptor, path.as_str(), flags, Mode::empty(), how) {
-                Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {}
-                answer => return answer,
+            for _ in 0..RACES {
+                match rustix::fs::openat2(
+                    &self.descriptor,
+                    path.as_str(),
+                    flags,
+                    Mode::empty(),
+                    how,
+                ) {
+                    // A canonical path cannot lead out: something on the way was renamed just now.
+                    Err(Errno::XDEV | Errno::AGAIN) => {}
+                    Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => break,
+                    answer => return answer,
+                }
             }
         }
         self.resolve_stepwise(path, flags)

@@ -94,17 +94,24 @@ fn every_form_of_external_data_packs_to_a_bundle_that_needs_no_other_file() {
         "subfolder_aligned",
     ];
     let scene = Scene::new();
+    // PyTorch's own outputs: packing replays them, and so does everybody who verifies.
+    let vectors = folder.join("vectors.safetensors");
     amphora_testing::each(&forms, |form| {
-        let model = folder.join(form).join("model.onnx");
+        let source = scene.path(form);
+        copy_folder(&folder.join(form), &source);
+        let model = source.join("model.onnx");
         let pack = [
             "pack",
             "--model",
             model.to_str().unwrap(),
+            "--golden",
+            vectors.to_str().unwrap(),
             "--name",
             form,
             "--json",
         ];
         let answer = scene.run(&pack);
+        std::fs::remove_dir_all(&source).unwrap();
         if answer.code != Some(0) {
             return Err(format!("{answer:#?}"));
         }
@@ -114,6 +121,22 @@ fn every_form_of_external_data_packs_to_a_bundle_that_needs_no_other_file() {
             false => Err(files),
         }
     });
+    for (engine, environment) in engines() {
+        let arguments = ["verify", "--all", "--engine", engine];
+        run_in(&scene, environment.as_ref(), &arguments).expect_code(0);
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_folder(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
 }
 
 #[test]
@@ -139,17 +162,18 @@ fn models_of_others_pack_and_verify_on_every_engine() {
                 &store,
             ];
             let answer = run_in(&scene, environment.as_ref(), &pack);
-            // An engine may refuse a model, but then it names every operator that it lacks.
-            let named = answer.code == Some(10) && answer.stderr.contains("operator");
-            if answer.code != Some(0) && !named {
+            if answer.code != Some(0) {
                 return Err(format!("{engine}: {answer:#?}"));
             }
         }
         Ok(())
     });
-    for (engine, environment) in &engines {
-        let store = format!("store-{engine}");
-        let arguments = ["verify", "--all", "--engine", engine, "--store", &store];
-        run_in(&scene, environment.as_ref(), &arguments).expect_code(0);
+    // What was recorded and replayed on one engine is replayed on every other.
+    for (packer, _) in &engines {
+        let store = format!("store-{packer}");
+        for (engine, environment) in &engines {
+            let arguments = ["verify", "--all", "--engine", engine, "--store", &store];
+            run_in(&scene, environment.as_ref(), &arguments).expect_code(0);
+        }
     }
 }

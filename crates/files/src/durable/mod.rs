@@ -87,6 +87,7 @@ pub fn write_file_with(
     path: &Path,
     write: &mut dyn FnMut(&mut dyn Target) -> std::io::Result<()>,
 ) -> Result<()> {
+    refuse_special(path)?;
     let parent = parent_of(path);
     // Writing does not depend on it: the files may belong to somebody else.
     let _ = sweep_stale(parent, STALE_AGE);
@@ -106,6 +107,20 @@ pub fn write_file_with(
             let _ = fs_err::remove_file(path);
         }
     })
+}
+
+/// Renaming over a device, a FIFO or a socket would take it away from everybody: with enough rights,
+/// `/dev/null` too.
+fn refuse_special(path: &Path) -> Result<()> {
+    match fs_err::metadata(path) {
+        Ok(status) if !status.is_file() => Err(Error::io(
+            "output-not-a-file",
+            "something that is no regular file has this name",
+        )
+        .in_file(path)
+        .hint("name a new file, or a regular one to replace")),
+        _ => Ok(()),
+    }
 }
 
 fn write_and_rename(
@@ -197,5 +212,26 @@ fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, FileType, Mode};
+
+    #[test]
+    fn what_is_no_regular_file_is_never_replaced() {
+        let scratch = tempfile::tempdir().unwrap();
+        let fifo = scratch.path().join("fifo");
+        rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        for path in [fifo.as_path(), scratch.path()] {
+            let error = write_file(path, b"x").unwrap_err();
+            assert_eq!(error.rule(), "output-not-a-file");
+        }
+        let regular = scratch.path().join("regular");
+        write_file(&regular, b"old").unwrap();
+        write_file(&regular, b"new").unwrap();
+        assert_eq!(fs_err::read(&regular).unwrap(), b"new");
     }
 }
