@@ -1,0 +1,3 @@
+//! The swarm planner's decision: everything that an orchestrator links to choose a topology and budgets.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The swarm planner learns: from recorded runs to a calibrated, verified bundle.
+
+#![forbid(unsafe_code)]
