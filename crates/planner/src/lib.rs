@@ -1,3 +1,7 @@
 //! The swarm planner's decision: everything that an orchestrator links to choose a topology and budgets.
 
 #![forbid(unsafe_code)]
+
+pub mod action_space;
+pub mod contracts;
+pub mod issues;

@@ -1,0 +1,75 @@
+//! `dataset.jsonl` and `meta.json`: what a planner learns from.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{DatasetVersion, PlannerAction, PlannerInput};
+
+/// One line of `dataset.jsonl`: a decision, what was known, and what was executed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DatasetRow {
+    /// The run that the label is from.
+    pub run_id: String,
+    /// When the decision was made, in milliseconds since 1970.
+    pub started_ms: u64,
+    /// Which part of the dataset it belongs to.
+    pub split: Split,
+    /// What was known.
+    pub planner_input: PlannerInput,
+    /// The same as a token sequence.
+    pub tokens: Vec<String>,
+    /// What was executed.
+    pub label_action: PlannerAction,
+}
+
+/// A part of a dataset.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// To learn from.
+    Train,
+    /// To choose and calibrate with.
+    Val,
+    /// To report on.
+    Test,
+}
+
+/// `meta.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DatasetMeta {
+    /// Which document this is.
+    pub schema_version: DatasetVersion,
+    /// SHA-256, in hexadecimal, over the canonical JSON of each row and a line feed.
+    pub dataset_hash: String,
+    /// How many rows there are.
+    pub example_count: u64,
+    /// How many rows each part has.
+    pub split_counts: SplitCounts,
+    /// Whether world runs are included.
+    pub include_world: bool,
+    /// How many similar runs each input has at most.
+    pub n_similar_runs: u32,
+    /// The universe.
+    pub universe_id: String,
+    /// The swarms, in the order of their classes.
+    #[serde(default)]
+    pub swarm_ids: Vec<String>,
+    /// What was left out, by reason.
+    #[serde(default)]
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// How many rows each part of a dataset has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SplitCounts {
+    /// To learn from.
+    pub train: u64,
+    /// To choose and calibrate with.
+    pub val: u64,
+    /// To report on.
+    pub test: u64,
+}
