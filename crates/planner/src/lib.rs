@@ -4,4 +4,5 @@
 
 pub mod action_space;
 pub mod contracts;
+pub mod history;
 pub mod issues;
