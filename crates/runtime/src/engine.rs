@@ -26,6 +26,16 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// since an engine names only the first.
     fn unsupported(&self, model: &Model) -> Vec<UnsupportedOperator>;
 
+    /// Refuses a model that this engine does not take, as far as that can be told without the engine.
+    ///
+    /// # Errors
+    ///
+    /// [`amphora_error::ErrorKind::Unsupported`] for values that it cannot represent,
+    /// [`amphora_error::ErrorKind::Limit`] for a graph that is too deep for it.
+    fn check(&self, _model: &Model) -> Result<()> {
+        Ok(())
+    }
+
     /// Prepares `model` for running. External data comes from the model, never from a path.
     ///
     /// # Errors
@@ -133,8 +143,13 @@ pub(crate) fn load(
     model: &Model,
     options: &SessionOptions,
 ) -> Result<Box<dyn Executable>> {
+    if !model.proto().functions.is_empty() {
+        // A function that calls itself is malformed, whether or not the engine takes functions.
+        model.check()?;
+    }
     operators::refuse(engine.name(), &engine.version(), &engine.unsupported(model))?;
     check::graph(model)?;
+    engine.check(model)?;
     guarded(engine.name(), "loading the model", || {
         engine.load(model, options)
     })

@@ -33,7 +33,7 @@ fn main() {
     #[expect(clippy::disallowed_methods, reason = "this program is its own child")]
     let argument = std::env::args().nth(1);
     if argument.as_deref() == Some("child") {
-        let served = serve(&mut std::io::stdin().lock(), &mut std::io::stdout().lock());
+        let served = serve(&mut std::io::stdin().lock(), std::io::stdout());
         std::process::exit(i32::from(served.is_err()));
     }
     for (name, test) in TESTS {

@@ -4,6 +4,10 @@
 //! wraps an engine so that every model is loaded and run by a child process; whatever happens there,
 //! the caller gets an answer or an error within the time that was set. The child is the same program,
 //! started with arguments that make it call [`serve`].
+//!
+//! The child lives no longer than its parent: it watches the pipe that its requests come from, also
+//! while it runs a model, and the kernel closes that pipe whatever the parent dies of. It is not in the
+//! parent's process group, so that a Ctrl-C reaches the parent alone, which then answers for both.
 
 mod parent;
 mod wire;
@@ -13,6 +17,8 @@ use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
 use std::time::Duration;
 
 use amphora_error::{Error, Result};
@@ -32,7 +38,8 @@ pub struct Isolation {
     pub program: PathBuf,
     /// Arguments with which the program calls [`serve`] on its standard input and output.
     pub arguments: Vec<OsString>,
-    /// Address space of the process in bytes. Engines reserve more than they use.
+    /// Address space of the process in bytes, besides [`Isolation::COPIES`] copies of the model.
+    /// Engines reserve more than they use.
     pub memory_bytes: u64,
     /// Processor time of the process, over all runs; rounded up to seconds.
     pub processor: Duration,
@@ -41,15 +48,24 @@ pub struct Isolation {
 }
 
 impl Isolation {
-    /// Isolation in `program` with 4 GiB of memory, two minutes of wall-clock time and ten of
-    /// processor time.
+    /// Copies of a model that a process may hold: the request, the files decoded from it, the graph
+    /// written anew for the engine, and the engine's own.
+    pub const COPIES: u64 = 4;
+    /// Memory in bytes, unless another is set.
+    pub const MEMORY_BYTES: u64 = 4 << 30;
+    /// Processor time, unless another is set.
+    pub const PROCESSOR: Duration = Duration::from_secs(1800);
+    /// Wall-clock time, unless another is set.
+    pub const WALL: Duration = Duration::from_secs(120);
+
+    /// Isolation in `program` under the limits that hold unless others are set.
     pub fn new(program: impl Into<PathBuf>, arguments: Vec<OsString>) -> Self {
         Self {
             program: program.into(),
             arguments,
-            memory_bytes: 4 << 30,
-            processor: Duration::from_secs(600),
-            wall: Duration::from_secs(120),
+            memory_bytes: Self::MEMORY_BYTES,
+            processor: Self::PROCESSOR,
+            wall: Self::WALL,
         }
     }
 }
@@ -62,18 +78,49 @@ const RUN: u64 = 2;
 const DONE: u64 = 0;
 const FAILED: u64 = 1;
 
+/// Stack of the thread that runs the engine, in bytes: what a main thread has.
+const STACK: usize = 8 << 20;
+
+/// Whether `error` says that the process of an engine has ended, so that no other request to it can
+/// be answered.
+pub fn has_ended(error: &Error) -> bool {
+    parent::ENDED.contains(&error.rule())
+}
+
 /// The child's side: reads requests until the other end closes the pipe. The limits in the first
 /// request are set before its model is looked at.
+///
+/// When this returns, a model may still be running on another thread; nobody waits for it any more,
+/// and the caller ends the process.
 ///
 /// # Errors
 ///
 /// [`amphora_error::ErrorKind::Io`] when the pipe breaks. Errors of the engine travel to the parent.
-pub fn serve(input: &mut dyn Read, output: &mut dyn Write) -> Result<()> {
+pub fn serve(input: &mut dyn Read, output: impl Write + Send + 'static) -> Result<()> {
     let broken = |source| Error::from_io("talking to the parent process", "(pipe)", source);
+    let (requests, waiting) = channel();
+    thread::Builder::new()
+        .name("engine".to_owned())
+        .stack_size(STACK)
+        .spawn(move || answer(&waiting, output))
+        .map_err(broken)?;
+    while let Some(request) = Reader::receive(input, wire::LARGEST).map_err(broken)? {
+        if requests.send(request).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Answers requests in their order, until nobody asks or listens any more.
+fn answer(requests: &Receiver<Reader>, mut output: impl Write) {
     let mut executable: Option<Box<dyn Executable>> = None;
-    while let Some(mut request) = Reader::receive(input).map_err(broken)? {
+    for mut request in requests {
+        let outcome = guarded("in the child process", "answering its parent", || {
+            respond(&mut request, &mut executable)
+        });
         let mut answer = Writer::default();
-        match respond(&mut request, &mut executable) {
+        match outcome {
             Ok(outputs) => {
                 answer.number(DONE);
                 answer.number(outputs.len() as u64);
@@ -84,9 +131,10 @@ pub fn serve(input: &mut dyn Read, output: &mut dyn Write) -> Result<()> {
                 answer.error(&error);
             }
         }
-        answer.send(output).map_err(broken)?;
+        if answer.send(&mut output).is_err() {
+            return;
+        }
     }
-    Ok(())
 }
 
 fn respond(
@@ -108,13 +156,12 @@ fn respond(
     let loaded = executable
         .as_mut()
         .ok_or_else(|| Error::internal("isolated-order", "a run was asked for before a model"))?;
-    guarded("in the child process", "running the model", || {
-        loaded.run(&given, &wanted)
-    })
+    loaded.run(&given, &wanted)
 }
 
 fn load(request: &mut Reader) -> Result<Box<dyn Executable>> {
-    let memory = request.number()?;
+    let copies = request.len().saturating_mul(Isolation::COPIES);
+    let memory = request.number()?.saturating_add(copies);
     let processor = request.number()?;
     limit(Resource::Core, 0)?;
     limit(Resource::Cpu, processor)?;

@@ -1,7 +1,7 @@
 //! The side that starts, feeds, watches and ends the child process.
 
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,12 +12,21 @@ use amphora_error::{Error, Result};
 use amphora_onnx::Model;
 use prost::Message as _;
 
-use super::wire::{Reader, Writer};
+use super::wire::{LARGEST, Reader, Writer};
 use super::{DONE, Isolation, LOAD, RUN};
 use crate::engine::{Engine, EngineChoice, Executable, shortened};
 use crate::engines::ort::library;
 use crate::operators::UnsupportedOperator;
 use crate::{SessionOptions, Tensor};
+
+/// Rules of the errors after which the child is gone.
+pub(super) const ENDED: [&str; 5] = [
+    "isolated-answer",
+    "isolated-crash",
+    "isolated-deadline",
+    "isolated-memory",
+    "isolated-stack",
+];
 
 /// Bytes of the child's last words that are kept.
 const WORDS: u64 = 64 << 10;
@@ -47,6 +56,10 @@ impl Engine for Isolated {
 
     fn unsupported(&self, model: &Model) -> Vec<UnsupportedOperator> {
         self.engine.unsupported(model)
+    }
+
+    fn check(&self, model: &Model) -> Result<()> {
+        self.engine.check(model)
     }
 
     fn load(&self, model: &Model, options: &SessionOptions) -> Result<Box<dyn Executable>> {
@@ -93,6 +106,8 @@ struct Process {
     stdout: ChildStdout,
     last_words: Option<JoinHandle<Vec<u8>>>,
     wall: Duration,
+    /// Most bytes of one answer: what is in it was in the child's memory.
+    largest: u64,
 }
 
 impl Process {
@@ -107,11 +122,18 @@ impl Process {
         let mut child = Command::new(&isolation.program)
             .args(&isolation.arguments)
             .current_dir("/")
+            // Its last line says why it ended.
+            .env("RUST_BACKTRACE", "0")
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .map_err(failed)?;
+        tracing::info!(
+            process = child.id(),
+            "an engine runs in a process of its own"
+        );
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(mut stderr)) = pipes else {
             return Err(Error::internal(
@@ -132,6 +154,7 @@ impl Process {
             stdout,
             last_words: Some(last_words),
             wall: isolation.wall,
+            largest: isolation.memory_bytes.min(LARGEST),
         })
     }
 
@@ -143,7 +166,9 @@ impl Process {
         let watch = Watch::start(self.child.clone(), self.wall);
         let sent = request.send(stdin);
         let answer = match sent {
-            Ok(()) => Reader::receive(&mut self.stdout).ok().flatten(),
+            Ok(()) => Reader::receive(&mut self.stdout, self.largest)
+                .ok()
+                .flatten(),
             Err(_) => None,
         };
         let in_time = watch.stop();
@@ -151,7 +176,11 @@ impl Process {
             return Err(self.post_mortem(in_time, action));
         };
         if answer.number()? != DONE {
-            return Err(answer.error()?);
+            let error = answer.error()?;
+            return Err(match is_exhaustion(&error.to_string()) {
+                true => exhausted(action).found(shortened(&error.to_string())),
+                false => error,
+            });
         }
         let count = answer.number()?;
         (0..count).map(|_| answer.tensor()).collect()
@@ -164,26 +193,28 @@ impl Process {
         let words = self.last_words.take().and_then(|words| words.join().ok());
         let words = String::from_utf8_lossy(&words.unwrap_or_default()).into_owned();
         if !in_time {
-            return Error::busy(
-                "isolated-deadline",
-                format!("the engine did not finish {action} in time and was ended"),
-            )
+            return out_of_time(format!(
+                "the engine did not finish {action} in time and was ended"
+            ))
             .expected(format!("at most {} s", self.wall.as_secs_f64()));
         }
         let signal = status.and_then(|status| status.signal());
         if signal == Some(rustix::process::Signal::XCPU.as_raw()) {
-            return Error::busy(
-                "isolated-deadline",
-                format!("the engine used up its processor time while {action}"),
-            );
+            return out_of_time(format!(
+                "the engine used up its processor time while {action}"
+            ));
         }
-        let (rule, what) = if words.contains("memory allocation of") || words.contains("bad_alloc")
-        {
-            ("isolated-memory", "needs more memory than it may use")
+        let error = if is_exhaustion(&words) {
+            exhausted(action)
         } else if words.contains("overflowed its stack") {
-            ("isolated-stack", "needs a deeper stack than it may use")
+            let message = format!("the engine needs a deeper stack than it may use while {action}");
+            Error::limit("isolated-stack", message).hint("choose another engine")
         } else {
-            ("isolated-crash", "broke off")
+            Error::limit(
+                "isolated-crash",
+                format!("the engine broke off while {action}"),
+            )
+            .hint("choose another engine")
         };
         let found = match signal {
             Some(signal) => format!("signal {signal}"),
@@ -193,11 +224,10 @@ impl Process {
             ),
         };
         let last = words.lines().rfind(|line| !line.trim().is_empty());
-        let found = match last {
+        error.found(match last {
             Some(line) => format!("{found}, {}", shortened(line)),
             None => found,
-        };
-        Error::limit(rule, format!("the engine {what} while {action}")).found(found)
+        })
     }
 
     /// Ends the child if it still runs, and gives its status.
@@ -213,6 +243,30 @@ impl Drop for Process {
         self.stdin = None;
         self.end();
     }
+}
+
+/// What allocators and engines say when there is no memory left.
+fn is_exhaustion(words: &str) -> bool {
+    const SAID: [&str; 6] = [
+        "Cannot allocate memory",
+        "out of memory",
+        "memory allocation of",
+        "bad_alloc",
+        "bad allocation",
+        "Failed to allocate memory",
+    ];
+    SAID.iter().any(|said| words.contains(said))
+}
+
+fn exhausted(action: &str) -> Error {
+    let message = format!("the engine needs more memory than it may use while {action}");
+    Error::limit("isolated-memory", message)
+        .hint("where the model deserves it, allow more with --engine-memory")
+}
+
+fn out_of_time(message: String) -> Error {
+    Error::busy("isolated-deadline", message)
+        .hint("where the model deserves it, allow more with --engine-timeout or --engine-cpu-time")
 }
 
 fn ended(why: &str) -> Error {

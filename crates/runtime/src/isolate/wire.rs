@@ -14,7 +14,7 @@ use crate::Tensor;
 use crate::tensor::Data;
 
 /// Frames beyond this many bytes are not read; models are limited to less.
-const LARGEST: u64 = 64 << 30;
+pub(super) const LARGEST: u64 = 64 << 30;
 
 /// Rules that an error keeps on its way; others become `isolated-engine`.
 const RULES: [&str; 12] = [
@@ -94,8 +94,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Receives a message; `None` when the other end has closed the pipe between two messages.
-    pub(super) fn receive(input: &mut dyn Read) -> std::io::Result<Option<Self>> {
+    /// Receives a message of at most `largest` bytes; `None` when the other end has closed the pipe
+    /// between two messages.
+    pub(super) fn receive(input: &mut dyn Read, largest: u64) -> std::io::Result<Option<Self>> {
         let mut length = [0; 8];
         let mut filled = 0;
         while let Some(rest) = length.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -108,7 +109,7 @@ impl Reader {
             }
         }
         let length = u64::from_le_bytes(length);
-        if length > LARGEST {
+        if length > largest {
             return Err(Os::InvalidData.into());
         }
         // Grows with what arrives, so that a length alone costs nothing.
@@ -118,6 +119,11 @@ impl Reader {
             return Err(Os::UnexpectedEof.into());
         }
         Ok(Some(Self { frame, position: 0 }))
+    }
+
+    /// The bytes of the whole message.
+    pub(super) fn len(&self) -> u64 {
+        self.frame.len() as u64
     }
 
     fn take(&mut self, count: u64) -> Result<&[u8]> {
@@ -218,7 +224,7 @@ mod tests {
         message.send(&mut pipe).unwrap();
 
         let mut input = pipe.as_slice();
-        let mut reader = Reader::receive(&mut input).unwrap().unwrap();
+        let mut reader = Reader::receive(&mut input, LARGEST).unwrap().unwrap();
         for tensor in &tensors {
             assert_eq!(reader.tensor().unwrap(), *tensor);
         }
@@ -226,9 +232,9 @@ mod tests {
         assert_eq!(back.to_string(), error.to_string());
         assert_eq!((back.kind(), back.rule()), (error.kind(), "engine-dtype"));
         assert_eq!(back.hint_text(), Some("try"));
-        assert!(Reader::receive(&mut input).unwrap().is_none());
+        assert!(Reader::receive(&mut input, LARGEST).unwrap().is_none());
         for end in 0..pipe.len() {
-            let cut = Reader::receive(&mut &pipe[..end]);
+            let cut = Reader::receive(&mut &pipe[..end], LARGEST);
             assert!(cut.is_err() || cut.unwrap().is_none(), "cut at {end}");
         }
     }
@@ -239,7 +245,9 @@ mod tests {
         message.number(u64::MAX);
         let mut pipe = Vec::new();
         message.send(&mut pipe).unwrap();
-        let mut reader = Reader::receive(&mut pipe.as_slice()).unwrap().unwrap();
+        let mut reader = Reader::receive(&mut pipe.as_slice(), LARGEST)
+            .unwrap()
+            .unwrap();
         assert_eq!(reader.bytes().unwrap_err().rule(), "isolated-answer");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use amphora_bundle::manifest::GoldenKind;
 use amphora_error::{Error, Result, quoted};
 use amphora_onnx::{Contract, Dim, Dtype, Model, TensorSpec};
-use amphora_runtime::{Engine, Session, SessionOptions, Tensor};
+use amphora_runtime::{Engine, Session, SessionOptions, Tensor, isolate};
 use half::{bf16, f16};
 
 use super::random::Random;
@@ -70,6 +70,8 @@ impl Golden {
                         notes: Vec::new(),
                     });
                 }
+                // Nobody is left to try other inputs on.
+                Err(error) if isolate::has_ended(&error) => return Err(error),
                 Err(error) => refusal = refusal.or(Some(error)),
             }
         }
@@ -109,7 +111,9 @@ impl Recorder {
             let inputs = self.draw(&mut random, size, below, rows)?;
             let outputs: BTreeMap<String, Tensor> = match self.session.run(&inputs) {
                 Ok(outputs) => outputs.into_iter().collect(),
-                Err(error) if batches.is_empty() => return Err(error),
+                Err(error) if batches.is_empty() || isolate::has_ended(&error) => {
+                    return Err(error);
+                }
                 Err(_) => continue,
             };
             let tensors = inputs.values().chain(outputs.values());
