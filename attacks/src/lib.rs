@@ -17,6 +17,14 @@ pub use seeds::{TARGETS, Target, seeds};
 
 /// Every case, in the order of the rows.
 pub fn cases() -> Vec<Case> {
+    let mut cases = reading();
+    cases.extend(onnx::running::cases());
+    cases.sort_by_key(|case| case.row);
+    cases
+}
+
+/// The cases whose files a parser has to withstand, rather than an engine.
+fn reading() -> Vec<Case> {
     let mut cases = onnx::cases();
     cases.extend(checkpoint::cases());
     cases.extend(bundle::cases());

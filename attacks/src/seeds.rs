@@ -64,7 +64,7 @@ pub fn seeds() -> Outcome<BTreeMap<(&'static str, String), Vec<u8>>> {
         seeds.insert(("external_data", name), bytes);
     }
     let mut known = BTreeSet::new();
-    for case in crate::cases() {
+    for case in crate::reading() {
         for (form, word) in [(Form::Healthy, "healthy"), (Form::Hostile, "hostile")] {
             let scratch = tempfile::tempdir()?;
             case.write(scratch.path(), form)?;

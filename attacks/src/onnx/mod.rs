@@ -3,6 +3,7 @@
 mod external;
 mod graph;
 mod names;
+pub(crate) mod running;
 pub(crate) mod sample;
 mod tensors;
 mod wire;

@@ -40,6 +40,7 @@ fn run(program: &[&str], words: &str, directory: &Path) -> io::Result<Ran> {
         .args(program)
         .args(words.split(' '))
         .current_dir(directory)
+        .env("AMPHORA_HOME", scratch.path())
         .env_remove("AMPHORA_STORE")
         .env_remove("AMPHORA_JSON")
         .env_remove("AMPHORA_LOG")
