@@ -86,11 +86,11 @@ pub use amphora_error::{Error, ErrorKind, Result, printable, quoted};
 pub use amphora_files::durable::discard_staged;
 pub use amphora_files::json;
 pub use amphora_onnx::{Contract, TensorSpec};
-pub use amphora_runtime::{EngineChoice, EngineReport, OrtLocation, Outputs, doctor};
+pub use amphora_runtime::{EngineChoice, EngineReport, OrtLocation, Outputs, doctor, isolate};
 pub use amphora_verify::{Report, Target, VerifiedBundle};
 pub use archive::{Archived, archive};
 pub use contract::{ContractCheck, ContractsWritten, check_contract, contract, write_contracts};
-pub use engines::Engines;
+pub use engines::{Engines, Isolate, Walls};
 pub use export::{ExportRequest, Exported, export};
 pub use inspect::{
     BundleInspection, GraphInspection, Inspection, NodeInspection, OnnxInspection, inspect,

@@ -8,7 +8,7 @@ use amphora_bundle::{Bundle, BundleId, Name, Version, check_integrity, parse_lab
 use amphora_error::{Error, Result, quoted};
 use amphora_files::{OpenedFile, json};
 use amphora_onnx::{Contract, Limits, Model, TensorSpec};
-use amphora_runtime::{Calibration, Engine, Outputs, Session, SessionOptions, Tensor};
+use amphora_runtime::{Calibration, Engine, Outputs, Session, SessionOptions, Tensor, isolate};
 use amphora_verify::{VerifiedBundle, VerifyOptions};
 use serde::Serialize;
 use serde_json::Value;
@@ -97,18 +97,23 @@ fn outputs_to_json<S: serde::Serializer>(outputs: &Outputs, to: S) -> Result<S::
 /// [`amphora_error::ErrorKind::Untrusted`] when the bundle is not what was sealed;
 /// [`amphora_error::ErrorKind::Usage`] listing every fault of the inputs.
 pub fn run(request: RunRequest) -> Result<Answer> {
-    let engine = request.engines.get()?;
+    let engines = &request.engines;
     let options = SessionOptions::default();
+    let shown = match &request.subject {
+        Subject::Onnx(path) => path.clone(),
+        Subject::Bundle(bundle) => bundle.path().to_owned(),
+    };
     let (mut session, ran, labels) = match request.subject {
         Subject::Onnx(path) => {
             let model = Model::open(&path, &Limits::default())?;
-            let session = Session::new(&model, engine, &options, None);
+            let session = Session::new(&model, engines.for_foreign_graph()?, &options, None);
             (session.map_err(|error| error.in_file(path))?, None, None)
         }
         Subject::Bundle(bundle) => {
             let (ran, labels) = (BundleRan::of(&bundle), labels(&bundle)?);
+            let engine = engines.for_bundle(&bundle.id())?;
             let session = if request.verify {
-                verified(*bundle, &engine)?.session(engine, &options)?
+                verified(*bundle, engines, &engine)?.session(engine, &options)?
             } else {
                 check_integrity(&bundle)?.into_result()?;
                 let model = entry_model(&bundle)?;
@@ -118,7 +123,13 @@ pub fn run(request: RunRequest) -> Result<Answer> {
         }
     };
     let inputs = tensors(session.contract(), &request.inputs)?;
-    let outputs = session.run(&inputs)?;
+    let outputs = session.run(&inputs).map_err(|error| {
+        // That is the model's doing, not that of the inputs.
+        match isolate::has_ended(&error) {
+            true => error.in_file(shown),
+            false => error,
+        }
+    })?;
     Ok(Answer {
         bundle: ran,
         engine: format!("{} {}", session.engine().name(), session.engine().version()),
@@ -140,12 +151,15 @@ impl BundleRan {
 }
 
 /// Replays the golden vectors on the engine that is about to answer.
-fn verified(bundle: Bundle, engine: &Arc<dyn Engine>) -> Result<VerifiedBundle> {
+fn verified(bundle: Bundle, engines: &Engines, engine: &Arc<dyn Engine>) -> Result<VerifiedBundle> {
+    let id = bundle.id();
     let options = VerifyOptions {
         engine: Some(engine.clone()),
         ..VerifyOptions::default()
     };
-    amphora_verify::verify(bundle, &options)?.into_bundle()
+    let verification = amphora_verify::verify(bundle, &options)?;
+    engines.remember(&id, engine.as_ref(), &verification.report);
+    verification.into_bundle()
 }
 
 /// The calibration that the manifest names.

@@ -66,13 +66,16 @@ pub struct BundleReport {
 /// When a check could not be done. A bundle that fails is a report that has not passed; see
 /// [`verdict`].
 pub fn verify(bundle: Bundle, request: &VerifyRequest) -> Result<Report> {
+    let id = bundle.id();
+    let engine = request.engines.for_bundle(&id)?;
     let options = VerifyOptions {
         target: request.target,
-        engine: Some(request.engines.get()?),
+        engine: Some(engine.clone()),
         strict: request.strict,
         ..VerifyOptions::default()
     };
     let mut report = amphora_verify::verify(bundle, &options)?.report;
+    request.engines.remember(&id, engine.as_ref(), &report);
     if request.strict {
         report.reject_warnings();
     }

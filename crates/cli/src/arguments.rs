@@ -68,6 +68,9 @@ pub(crate) enum Command {
     Schema(SchemaArguments),
     /// Run the main job end to end on an example that ships with Amphora
     Quickstart(QuickstartArguments),
+    /// Run a model for another process of this program; requests come on stdin
+    #[command(hide = true)]
+    EngineProcess,
 }
 
 #[derive(Debug, Args)]
@@ -291,6 +294,29 @@ pub(crate) struct EngineArgument {
     /// The engine that runs the model
     #[arg(long, value_enum, default_value_t = Engine::Rten)]
     pub(crate) engine: Engine,
+    /// Which models run in a process of their own, within the limits below
+    #[arg(long, value_enum, default_value_t = Isolate::Auto)]
+    pub(crate) isolate: Isolate,
+    /// How much memory that process may use, besides the model itself
+    #[arg(long, value_name = "MIB", default_value_t = 4096, value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
+    pub(crate) engine_memory: u64,
+    /// How long it may take to load the model, and again for each run
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub(crate) engine_timeout: u64,
+    /// How much processor time it may take, over all runs
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub(crate) engine_cpu_time: u64,
+}
+
+/// Which models run in a process of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Isolate {
+    /// ONNX files that Amphora did not export in this command, and bundles not yet verified on this machine
+    Auto,
+    /// Every model
+    Always,
+    /// No model
+    Never,
 }
 
 /// The engines.

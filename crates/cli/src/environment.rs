@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use amphora::OrtLocation;
+use amphora::{Error, OrtLocation, Result};
 
 /// The value of a variable; empty counts as absent.
 #[expect(
@@ -12,6 +12,11 @@ use amphora::OrtLocation;
 )]
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// This program, to be started again.
+pub(crate) fn program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(|source| Error::from_io("looking for", "this program", source))
 }
 
 /// `AMPHORA_HOME`, else the platform's data directory.

@@ -45,18 +45,39 @@ printed. `amphora schema` prints the JSON Schemas of these objects.
 A BUNDLE is a path, an id, the first four or more digits of an id, or `NAME[:VERSION]` (the newest without a version).
 ";
 
+const ISOLATION: &str = "
+## Engines in a process of their own
+
+A model is a program, and an engine may abort, run for ever or take all memory on it. So models of strangers are loaded and run by
+a second process of `amphora`, which has limits of its own and ends when the command ends, whatever that dies of. `--isolate` says
+which models those are:
+
+| value | runs in a process of its own |
+|---|---|
+| `auto` | ONNX files (`run`, `pack`), and bundles that the engine has not verified on this machine (`verify`, `run`) |
+| `always` | every model |
+| `never` | no model |
+
+With `auto` these run in the command's own process: a graph that Amphora has exported from a checkpoint in the same command, and a
+bundle whose golden vectors the same version of the engine has run to the end before, in `pack`, `verify` or `run --verify`.
+That is remembered as one small file for each bundle and engine in `AMPHORA_HOME/verified`; deleting the directory forgets it. It
+decides this and nothing else: the bytes of a bundle are compared with its manifest every time.
+
+A limit that is reached is an error of the kind `busy` (time) or `limit` (memory, a crash); its hint names the flag that raises it.
+";
+
 fn page() -> String {
     let mut command = command();
     command.build();
     let mut page = INTRODUCTION.to_owned();
     page.push_str("\n## Commands\n\n| command | does |\n|---|---|\n");
-    for sub in command.get_subcommands() {
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
         let name = sub.get_name();
         let _ = writeln!(page, "| [`{name}`](#{name}) | {} |", about(sub));
     }
     page.push_str("\nEvery command takes these flags:\n");
     flags(&mut page, command.get_arguments());
-    for sub in command.get_subcommands() {
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
         let name = sub.get_name();
         let _ = write!(page, "\n## {name}\n\n{}.\n\n```\n", about(sub));
         let _ = writeln!(page, "{}\n```", usage(sub));
@@ -65,6 +86,7 @@ fn page() -> String {
             .filter(|argument| !argument.is_global_set());
         flags(&mut page, own);
     }
+    page.push_str(ISOLATION);
     page.push_str("\n## Environment\n\nEvery flag `--foo-bar` is also the variable `AMPHORA_FOO_BAR`; a flag that is typed wins. Besides:\n");
     page.push_str("\n| variable | meaning |\n|---|---|\n");
     for (name, meaning) in VARIABLES {

@@ -5,15 +5,16 @@ mod request;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use amphora_bundle::manifest::{FileEntry, Framework, Metadata, Provenance, Source};
+use amphora_bundle::manifest::{FileEntry, Framework, GoldenKind, Metadata, Provenance, Source};
 use amphora_bundle::{Bundle, BundleId, Details, MAIN_GRAPH, Name, Sealed, Summary, Version};
 use amphora_checkpoint::Format;
 use amphora_error::{Error, Result};
 use amphora_export::ExportOptions;
 use amphora_files::{OpenedFile, RelativePath, json, sha256};
 use amphora_onnx::{Contract, Limits, Model, write};
-use amphora_runtime::EngineChoice;
+use amphora_runtime::{Engine, EngineChoice, Session, SessionOptions};
 use amphora_verify::golden::{Golden, ReferenceTime};
 use amphora_verify::{Report, Target, VerifyOptions, verify};
 use bytes::Bytes;
@@ -99,15 +100,27 @@ pub fn pack(request: &PackRequest, step: &dyn Fn(&str)) -> Result<Packed> {
     let contract = check(&subject.model).map_err(|error| error.in_file(&request.model))?;
     let assets = assets::read(request, &contract)?;
     step("preparing the golden vectors");
-    let (golden, reference_time) = golden(request, &subject, &contract)?;
+    let engine = match subject.graph {
+        Some(_) => request.engines.for_own_graph(),
+        None => request.engines.for_foreign_graph(),
+    }?;
+    let (golden, reference_time) = golden(request, &subject, &contract, &engine)?;
     step("writing the bundle");
     let mut metadata = Metadata::new(&name, version);
     metadata.created = Some(request.created.clone());
     let sealed = seal(request, &subject, &contract, &golden, assets, metadata)?;
     step(&format!("replaying {} golden cases", golden.cases()));
-    let reports = prove(&sealed, request, reference_time)?;
+    let reports = prove(&sealed, request, engine.clone(), reference_time)?;
     step("publishing");
-    publish(sealed, &reports, golden.notes())
+    let mut notes = golden.notes().to_vec();
+    notes.extend(own_witness(&golden, engine.as_ref()));
+    let packed = publish(sealed, &reports, notes)?;
+    if let Some(report) = reports.get(Target::Onnx.word()) {
+        request
+            .engines
+            .remember(&packed.id, engine.as_ref(), report);
+    }
+    Ok(packed)
 }
 
 fn read(request: &PackRequest) -> Result<Subject> {
@@ -196,6 +209,7 @@ fn golden(
     request: &PackRequest,
     subject: &Subject,
     contract: &Contract,
+    engine: &Arc<dyn Engine>,
 ) -> Result<(Golden, Option<ReferenceTime>)> {
     if let Some(path) = &request.golden {
         let golden = Golden::supplied(path, contract)?;
@@ -206,13 +220,35 @@ fn golden(
             Golden::of_checkpoint(&graph.architecture, &graph.checkpoint, request.golden_cases)?;
         return Ok((golden, Some(time)));
     }
+    // Recording may take long: an engine that does not take the model says so first.
+    Session::new(
+        &subject.model,
+        engine.clone(),
+        &SessionOptions::default(),
+        None,
+    )
+    .map_err(|error| error.in_file(&request.model))?;
     let recorder = Engines {
         choice: EngineChoice::Auto,
-        ort: request.engines.ort.clone(),
+        ..request.engines.clone()
     };
-    let golden = Golden::of_engine(&subject.model, recorder.get()?, request.golden_cases)
+    let recorder = recorder.for_foreign_graph()?;
+    let golden = Golden::of_engine(&subject.model, recorder, request.golden_cases)
         .map_err(|error| error.in_file(&request.model))?;
     Ok((golden, None))
+}
+
+/// What golden vectors are worth that were recorded, for want of ONNX Runtime, by the engine that also
+/// replays them.
+fn own_witness(golden: &Golden, engine: &dyn Engine) -> Option<String> {
+    let own = format!("{} {}", engine.name(), engine.version());
+    let recorded = golden.kind() == GoldenKind::Reproducibility && golden.producer() == own;
+    (recorded && engine.name() != EngineChoice::Ort.word()).then(|| {
+        format!(
+            "the golden vectors were recorded by {own}, which also replays them: that they agree shows that it \
+             repeats itself, not that it is right; install ONNX Runtime, or supply vectors with --golden"
+        )
+    })
 }
 
 /// Writes everything into a staged bundle that is not visible yet.
@@ -284,9 +320,9 @@ fn checkpoint_name(subject: &Subject) -> &'static str {
 fn prove(
     sealed: &Sealed,
     request: &PackRequest,
+    engine: Arc<dyn Engine>,
     reference_time: Option<ReferenceTime>,
 ) -> Result<BTreeMap<&'static str, Report>> {
-    let engine = request.engines.get()?;
     let mut reports = BTreeMap::new();
     // The general checks concern the bundle, not an engine: the replay belongs to the target.
     for (target, engine) in [(Target::General, None), (Target::Onnx, Some(engine))] {
@@ -308,7 +344,7 @@ fn prove(
 fn publish(
     sealed: Sealed,
     reports: &BTreeMap<&'static str, Report>,
-    notes: &[String],
+    mut warnings: Vec<String>,
 ) -> Result<Packed> {
     let mut files = BTreeMap::new();
     for (target, report) in reports {
@@ -323,7 +359,6 @@ fn publish(
     let published = sealed.with_reports(&files)?.publish()?;
     let bundle = Bundle::open(&published.path)?;
     let summary = Summary::of(&bundle);
-    let mut warnings = notes.to_vec();
     if let Some(path) = published.set_aside {
         let path = path.display();
         warnings.push(format!("a damaged bundle with this id was moved to {path}"));

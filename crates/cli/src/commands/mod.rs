@@ -6,6 +6,7 @@ mod compare;
 mod completions;
 mod contract;
 mod doctor;
+mod engine_process;
 mod export;
 mod import;
 mod inspect;
@@ -20,9 +21,10 @@ mod verify;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use amphora::{EngineChoice, Engines, Error, Result, Store, Timestamp, quoted};
+use amphora::isolate::Isolation;
+use amphora::{EngineChoice, Engines, Error, Result, Store, Timestamp, Walls, quoted};
 
-use crate::arguments::{Arguments, Command, Engine, EngineArgument, Target};
+use crate::arguments::{Arguments, Command, Engine, EngineArgument, Isolate, Target};
 use crate::environment;
 use crate::output::Output;
 
@@ -34,6 +36,9 @@ pub(crate) enum Verdict {
     /// The answer was printed, and it is no; the error names the reason and the exit code.
     No(Error),
 }
+
+/// The word that makes this program the process of an engine.
+const ENGINE_PROCESS: &str = "engine-process";
 
 /// What every command may need besides its own arguments.
 pub(crate) struct Context {
@@ -49,8 +54,14 @@ impl Context {
     }
 
     /// The engine that was asked for.
-    pub(crate) fn engines(&self, argument: EngineArgument) -> Engines {
-        Engines {
+    pub(crate) fn engines(&self, argument: EngineArgument) -> Result<Engines> {
+        let isolation = Isolation {
+            memory_bytes: argument.engine_memory << 20,
+            processor: Duration::from_secs(argument.engine_cpu_time),
+            wall: Duration::from_secs(argument.engine_timeout),
+            ..Isolation::new(environment::program()?, vec![ENGINE_PROCESS.into()])
+        };
+        Ok(Engines {
             choice: match argument.engine {
                 Engine::Rten => EngineChoice::Rten,
                 Engine::Ort => EngineChoice::Ort,
@@ -58,7 +69,16 @@ impl Context {
                 Engine::Auto => EngineChoice::Auto,
             },
             ort: environment::ort_location(),
-        }
+            walls: Some(Walls {
+                isolate: match argument.isolate {
+                    Isolate::Auto => amphora::Isolate::Auto,
+                    Isolate::Always => amphora::Isolate::Always,
+                    Isolate::Never => amphora::Isolate::Never,
+                },
+                isolation,
+                verified: environment::home().map(|home| home.join("verified")),
+            }),
+        })
     }
 
     /// The present, or what `SOURCE_DATE_EPOCH` says it is.
@@ -111,5 +131,6 @@ pub(crate) fn run(arguments: Arguments) -> Result<Verdict> {
         Command::Doctor => doctor::run(&context),
         Command::Completions(arguments) => completions::run(&context, &arguments),
         Command::Schema(arguments) => schema::run(&context, &arguments),
+        Command::EngineProcess => engine_process::run(),
     }
 }

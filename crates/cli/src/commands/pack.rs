@@ -21,7 +21,7 @@ pub(crate) fn run(context: &Context, arguments: PackArguments) -> Result<Verdict
         keep_checkpoint: arguments.keep_checkpoint,
         git_sha: arguments.git_sha,
         created_by: arguments.created_by,
-        engines: context.engines(arguments.engine),
+        engines: context.engines(arguments.engine)?,
         ..PackRequest::new(context.store()?, arguments.model, context.now()?)
     };
     let progress = context.output.progress();

@@ -77,7 +77,7 @@ pub(crate) fn run(context: &Context, arguments: &QuickstartArguments) -> Result<
     let example = dir.join("example");
     let at = |name: &str| example.join(name);
     let shown = dir.display();
-    let engines = context.engines(arguments.engine);
+    let engines = context.engines(arguments.engine)?;
     let mut steps = Steps {
         context,
         done: Vec::new(),

@@ -19,7 +19,7 @@ pub(crate) fn run(context: &Context, arguments: &RunArguments) -> Result<Verdict
             .iter()
             .map(|text| input(text))
             .collect::<Result<_>>()?,
-        engines: context.engines(arguments.engine),
+        engines: context.engines(arguments.engine)?,
         top_k: arguments.top_k,
         verify: arguments.verify,
     };

@@ -9,7 +9,7 @@ use crate::text::{counted, line, row, table};
 pub(crate) fn run(context: &Context, arguments: &VerifyArguments) -> Result<Verdict> {
     let request = VerifyRequest {
         target: arguments.target.map_or(amphora::Target::General, target),
-        engines: context.engines(arguments.engine),
+        engines: context.engines(arguments.engine)?,
         strict: arguments.strict,
         validated_at: context.now()?,
     };

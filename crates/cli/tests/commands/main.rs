@@ -14,5 +14,7 @@ mod conventions;
 mod bundles;
 // The reference fixtures, from file to answer.
 mod fixtures;
+// Engines in processes of their own: which models, what is remembered, no orphans.
+mod walls;
 // Full disks, read-only places, signals, closed pipes.
 mod weather;
