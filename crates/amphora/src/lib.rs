@@ -73,6 +73,7 @@ mod export;
 mod inspect;
 mod output;
 mod pack;
+pub mod planner;
 mod run;
 mod schema;
 mod source;

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, OsStr};
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::commands::planner::PlannerArguments;
+
 /// The value of `--help` that ends every help text.
 const AFTER_HELP: &str = "\
 A BUNDLE is a path, an id, the first 4 or more digits of an id, or NAME[:VERSION] (the newest without a version).
@@ -60,6 +62,8 @@ pub(crate) enum Command {
     Clean(CleanArguments),
     /// Remove one bundle from the store
     Remove(RemoveArguments),
+    /// Learn from recorded runs which swarm and budgets an issue needs, and decide
+    Planner(Box<PlannerArguments>),
     /// Show the engines found (or why not), versions and paths
     Doctor,
     /// Print the completion script for a shell
@@ -360,15 +364,7 @@ pub(crate) enum ArchiveFormat {
 
 /// The whole command line, with an environment variable behind every long flag.
 pub(crate) fn command() -> clap::Command {
-    let mut command = with_environment(Arguments::command());
-    let names: Vec<String> = command
-        .get_subcommands()
-        .map(|sub| sub.get_name().to_owned())
-        .collect();
-    for name in names {
-        command = command.mut_subcommand(name, with_environment);
-    }
-    command
+    with_environment(Arguments::command())
 }
 
 /// The environment variable of a long flag: `--golden-cases` is `AMPHORA_GOLDEN_CASES`.
@@ -376,7 +372,9 @@ pub(crate) fn variable(long: &str) -> String {
     format!("AMPHORA_{}", long.replace('-', "_").to_ascii_uppercase())
 }
 
+/// `command` and its sub-commands with an environment variable behind every long flag.
 fn with_environment(command: clap::Command) -> clap::Command {
+    let command = command.mut_subcommands(with_environment);
     command.mut_args(|argument| {
         let Some(name) = argument.get_long().map(variable) else {
             return argument;

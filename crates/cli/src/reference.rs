@@ -78,13 +78,7 @@ fn page() -> String {
     page.push_str("\nEvery command takes these flags:\n");
     flags(&mut page, command.get_arguments());
     for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
-        let name = sub.get_name();
-        let _ = write!(page, "\n## {name}\n\n{}.\n\n```\n", about(sub));
-        let _ = writeln!(page, "{}\n```", usage(sub));
-        let own = sub
-            .get_arguments()
-            .filter(|argument| !argument.is_global_set());
-        flags(&mut page, own);
+        section(&mut page, 2, sub.get_name(), sub);
     }
     page.push_str(ISOLATION);
     page.push_str("\n## Environment\n\nEvery flag `--foo-bar` is also the variable `AMPHORA_FOO_BAR`; a flag that is typed wins. Besides:\n");
@@ -110,6 +104,20 @@ fn about(command: &Command) -> String {
         .get_about()
         .map(ToString::to_string)
         .unwrap_or_default()
+}
+
+/// The section of a command called `name`, and after it those of its sub-commands.
+fn section(page: &mut String, level: usize, name: &str, command: &Command) {
+    let hashes = "#".repeat(level);
+    let _ = write!(page, "\n{hashes} {name}\n\n{}.\n\n```\n", about(command));
+    let _ = writeln!(page, "{}\n```", usage(command));
+    let own = command
+        .get_arguments()
+        .filter(|argument| !argument.is_global_set());
+    flags(page, own);
+    for sub in command.get_subcommands() {
+        section(page, level + 1, &format!("{name} {}", sub.get_name()), sub);
+    }
 }
 
 fn usage(command: &Command) -> String {

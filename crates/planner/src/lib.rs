@@ -4,5 +4,6 @@
 
 pub mod action_space;
 pub mod contracts;
+pub mod heuristic;
 pub mod history;
 pub mod issues;

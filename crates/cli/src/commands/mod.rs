@@ -12,6 +12,7 @@ mod import;
 mod inspect;
 mod list;
 mod pack;
+pub(crate) mod planner;
 mod quickstart;
 mod remove;
 mod run;
@@ -128,6 +129,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Verdict> {
         Command::List(arguments) => list::run(&context, &arguments),
         Command::Clean(arguments) => clean::run(&context, &arguments),
         Command::Remove(arguments) => remove::run(&context, &arguments),
+        Command::Planner(arguments) => planner::run(&context, *arguments),
         Command::Doctor => doctor::run(&context),
         Command::Completions(arguments) => completions::run(&context, &arguments),
         Command::Schema(arguments) => schema::run(&context, &arguments),

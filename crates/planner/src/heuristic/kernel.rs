@@ -1,0 +1,150 @@
+//! What an orchestrator does today: when it speculates, with how many candidates, for how long.
+
+use serde::{Deserialize, Serialize};
+
+use crate::action_space::{ActionSpace, Head, NamedAction, SERIAL, SPECULATE};
+use crate::contracts::{Bin, Risk, Size};
+use crate::issues::Issue;
+
+/// How an orchestrator is configured. The default is its default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kernel {
+    /// Whether it may run several candidates at all.
+    pub speculation: bool,
+    /// Whether it always does.
+    pub force_speculate: bool,
+    /// Whether a risky issue on the critical path gets several candidates.
+    pub speculate_on_critical_path: bool,
+    /// How many candidates run when nothing else says.
+    pub default_parallelism: u32,
+    /// How many candidates run at most.
+    pub max_parallelism: u32,
+    /// The toolchains' time limit in seconds.
+    pub timeout_seconds: u32,
+    /// Which issues go where; the first that matches counts.
+    pub routing: Vec<RoutingRule>,
+    /// How often recent runs of this domain changed anything, 0 to 1, if it is measured.
+    pub action_rate: Option<f64>,
+}
+
+impl Default for Kernel {
+    fn default() -> Self {
+        Self {
+            speculation: true,
+            force_speculate: false,
+            speculate_on_critical_path: true,
+            default_parallelism: 2,
+            max_parallelism: 3,
+            timeout_seconds: 1800,
+            routing: Vec::new(),
+            action_rate: None,
+        }
+    }
+}
+
+/// Where some issues go; a rule without conditions matches every issue.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RoutingRule {
+    /// The issue asks for one of these toolchains.
+    pub dk_tool_hint: Vec<String>,
+    /// Its risk is one of these.
+    pub dk_risk: Vec<Risk>,
+    /// Its size is one of these.
+    pub dk_size: Vec<Size>,
+    /// It has one of these tags.
+    pub tags_any: Vec<String>,
+    /// It has all of these tags.
+    pub tags_all: Vec<String>,
+    /// Whether such issues get several candidates.
+    pub speculate: bool,
+    /// How many.
+    pub parallelism: Option<u32>,
+}
+
+impl RoutingRule {
+    fn matches(&self, issue: &Issue) -> bool {
+        let hint = issue.dk_tool_hint.as_ref();
+        (self.dk_tool_hint.is_empty() || hint.is_some_and(|hint| self.dk_tool_hint.contains(hint)))
+            && (self.dk_risk.is_empty() || self.dk_risk.contains(&issue.dk_risk))
+            && (self.dk_size.is_empty() || self.dk_size.contains(&issue.dk_size))
+            && (self.tags_any.is_empty()
+                || self.tags_any.iter().any(|tag| issue.tags.contains(tag)))
+            && self.tags_all.iter().all(|tag| issue.tags.contains(tag))
+    }
+}
+
+/// Below this share of runs that changed anything, more candidates are tried.
+const LOW_ACTION_RATE: f64 = 0.1;
+/// Above this share, fewer are.
+const HIGH_ACTION_RATE: f64 = 0.5;
+
+impl Kernel {
+    /// Whether `issue` gets several candidates.
+    pub fn speculates(&self, issue: &Issue, on_critical_path: bool) -> bool {
+        let risky = matches!(issue.dk_risk, Risk::High | Risk::Critical);
+        self.speculation
+            && (issue.dk_speculate
+                || self.force_speculate
+                || self
+                    .routing
+                    .iter()
+                    .any(|rule| rule.speculate && rule.matches(issue))
+                || (self.speculate_on_critical_path && on_critical_path && risky))
+    }
+
+    /// How many candidates run when `issue` gets several.
+    pub fn parallelism(&self, issue: &Issue) -> u32 {
+        let routed = self
+            .routing
+            .iter()
+            .find(|rule| rule.speculate && rule.matches(issue))
+            .and_then(|rule| rule.parallelism)
+            .filter(|parallelism| *parallelism > 0);
+        let base = self.default_parallelism;
+        let chosen = match (routed, self.action_rate) {
+            (Some(parallelism), _) => parallelism,
+            (None, Some(rate)) if rate < LOW_ACTION_RATE => base.saturating_add(1),
+            (None, Some(rate)) if rate > HIGH_ACTION_RATE => base.saturating_sub(1),
+            _ => base,
+        };
+        chosen.min(self.max_parallelism).max(1)
+    }
+
+    /// The baseline for `issue` where `toolchains` are available (`None`: unknown).
+    pub fn baseline(
+        &self,
+        issue: &Issue,
+        on_critical_path: bool,
+        toolchains: Option<u32>,
+    ) -> (&'static str, u32) {
+        if !self.speculates(issue, on_critical_path) {
+            return (SERIAL, 1);
+        }
+        let available = toolchains.unwrap_or(u32::MAX).max(1);
+        (SPECULATE, self.parallelism(issue).min(available))
+    }
+}
+
+/// The action of the space that stands for `candidates` runs of `swarm_id` for `timeout_seconds`:
+/// each number in its nearest bin, iterations open.
+pub fn binned(
+    space: &ActionSpace,
+    swarm_id: &str,
+    candidates: u32,
+    timeout_seconds: u32,
+) -> NamedAction {
+    let bin = |head: Head, value: Option<u32>| {
+        let bins = space.bins(head);
+        bins.get(space.nearest(head, value))
+            .copied()
+            .unwrap_or(Bin::NotApplicable)
+    };
+    NamedAction {
+        swarm_id: swarm_id.to_owned(),
+        max_candidates_bin: bin(Head::Candidates, Some(candidates)),
+        max_minutes_bin: bin(Head::Minutes, Some(timeout_seconds / 60)),
+        max_iterations_bin: bin(Head::Iterations, None),
+    }
+}
