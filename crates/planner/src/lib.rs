@@ -7,3 +7,4 @@ pub mod contracts;
 pub mod heuristic;
 pub mod history;
 pub mod issues;
+pub mod replay;

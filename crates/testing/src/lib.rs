@@ -1,6 +1,7 @@
 //! What every test of Amphora needs; a development crate that no other crate links.
 //!
 //! * [`fixture`]: a reference model beside the checkout, or `None` and a line that says `skipped`.
+//! * [`data`]: recorded data beside the checkout, in the same way.
 //! * [`peer`], [`Peer`]: a Python interpreter in which a module (another engine, a checker) is installed.
 //! * [`packaged_models`]: models that others made, out of their Python packages.
 //! * [`each`]: a table test that reports every failing row instead of the first.
@@ -41,6 +42,16 @@ pub fn fixture(path: &str) -> Option<PathBuf> {
         return Some(found);
     }
     skip(&format!("fixture {path} is absent"));
+    None
+}
+
+/// A file or folder of the recorded data in `../shared/data`, or `None` where it is absent.
+pub fn data(path: &str) -> Option<PathBuf> {
+    let found = repository().join("../shared/data").join(path);
+    if found.exists() {
+        return Some(found);
+    }
+    skip(&format!("data {path} is absent"));
     None
 }
 
