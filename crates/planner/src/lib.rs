@@ -4,6 +4,7 @@
 
 pub mod action_space;
 pub mod contracts;
+pub mod encode;
 pub mod heuristic;
 pub mod history;
 pub mod issues;

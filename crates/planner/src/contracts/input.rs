@@ -190,6 +190,9 @@ pub struct SystemState {
     /// Waiting issues, in the same bins.
     #[serde(default)]
     pub queue_depth_bin: Option<String>,
+    /// Waiting issues, counted: encoders whose bins are finer read this first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_depth: Option<u64>,
     /// The toolchains that report that they are available.
     #[serde(default)]
     pub available_toolchains: Option<Vec<String>>,
