@@ -5,6 +5,7 @@
 pub mod action_space;
 pub mod contracts;
 pub mod encode;
+pub mod forward;
 pub mod heuristic;
 pub mod history;
 pub mod issues;
