@@ -3,10 +3,14 @@
 #![forbid(unsafe_code)]
 
 pub mod action_space;
+pub mod checker;
 pub mod contracts;
+pub mod decide;
+pub mod decode;
 pub mod encode;
 pub mod forward;
 pub mod heuristic;
 pub mod history;
 pub mod issues;
 pub mod replay;
+pub mod universe;

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::action_space::{ActionSpace, Head, NamedAction, SERIAL, SPECULATE};
-use crate::contracts::{Bin, Risk, Size};
-use crate::issues::Issue;
+use crate::action_space::{SERIAL, SPECULATE};
+use crate::contracts::{IssueFields, Risk, Size};
+use crate::decide::{Baseline, Speculation};
 
 /// How an orchestrator is configured. The default is its default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ pub struct RoutingRule {
 }
 
 impl RoutingRule {
-    fn matches(&self, issue: &Issue) -> bool {
+    fn matches(&self, issue: &IssueFields) -> bool {
         let hint = issue.dk_tool_hint.as_ref();
         (self.dk_tool_hint.is_empty() || hint.is_some_and(|hint| self.dk_tool_hint.contains(hint)))
             && (self.dk_risk.is_empty() || self.dk_risk.contains(&issue.dk_risk))
@@ -81,11 +81,11 @@ const LOW_ACTION_RATE: f64 = 0.1;
 const HIGH_ACTION_RATE: f64 = 0.5;
 
 impl Kernel {
-    /// Whether `issue` gets several candidates.
-    pub fn speculates(&self, issue: &Issue, on_critical_path: bool) -> bool {
+    /// Whether `issue`, which asks for them itself when `wanted`, gets several candidates.
+    pub fn speculates(&self, issue: &IssueFields, wanted: bool, on_critical_path: bool) -> bool {
         let risky = matches!(issue.dk_risk, Risk::High | Risk::Critical);
         self.speculation
-            && (issue.dk_speculate
+            && (wanted
                 || self.force_speculate
                 || self
                     .routing
@@ -95,7 +95,7 @@ impl Kernel {
     }
 
     /// How many candidates run when `issue` gets several.
-    pub fn parallelism(&self, issue: &Issue) -> u32 {
+    pub fn parallelism(&self, issue: &IssueFields) -> u32 {
         let routed = self
             .routing
             .iter()
@@ -112,39 +112,34 @@ impl Kernel {
         chosen.min(self.max_parallelism).max(1)
     }
 
-    /// The baseline for `issue` where `toolchains` are available (`None`: unknown).
+    /// What is done for `issue`, which asks for several candidates itself when `wanted`, where
+    /// `free_slots` workcells are free and `toolchains` are available (`None`: unknown).
     pub fn baseline(
         &self,
-        issue: &Issue,
+        issue: &IssueFields,
+        wanted: bool,
         on_critical_path: bool,
+        free_slots: u32,
         toolchains: Option<u32>,
-    ) -> (&'static str, u32) {
-        if !self.speculates(issue, on_critical_path) {
-            return (SERIAL, 1);
-        }
+    ) -> Baseline {
         let available = toolchains.unwrap_or(u32::MAX).max(1);
-        (SPECULATE, self.parallelism(issue).min(available))
-    }
-}
-
-/// The action of the space that stands for `candidates` runs of `swarm_id` for `timeout_seconds`:
-/// each number in its nearest bin, iterations open.
-pub fn binned(
-    space: &ActionSpace,
-    swarm_id: &str,
-    candidates: u32,
-    timeout_seconds: u32,
-) -> NamedAction {
-    let bin = |head: Head, value: Option<u32>| {
-        let bins = space.bins(head);
-        bins.get(space.nearest(head, value))
-            .copied()
-            .unwrap_or(Bin::NotApplicable)
-    };
-    NamedAction {
-        swarm_id: swarm_id.to_owned(),
-        max_candidates_bin: bin(Head::Candidates, Some(candidates)),
-        max_minutes_bin: bin(Head::Minutes, Some(timeout_seconds / 60)),
-        max_iterations_bin: bin(Head::Iterations, None),
+        let parallelism = self.parallelism(issue).min(available);
+        let (swarm_id, candidates) = match self.speculates(issue, wanted, on_critical_path) {
+            true => (SPECULATE, parallelism),
+            false => (SERIAL, 1),
+        };
+        Baseline {
+            swarm_id: swarm_id.to_owned(),
+            candidates,
+            timeout_seconds: self.timeout_seconds,
+            iterations: None,
+            speculation: Speculation {
+                enabled: self.speculation,
+                required: self.speculation && (wanted || self.force_speculate),
+                max_candidates: self.max_parallelism,
+                free_slots,
+                toolchains,
+            },
+        }
     }
 }
