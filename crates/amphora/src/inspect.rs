@@ -1,5 +1,6 @@
 //! What a bundle or an ONNX file is.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use amphora_bundle::{Bundle, Manifest, Summary};
@@ -7,6 +8,7 @@ use amphora_error::Result;
 use amphora_files::{Digest, sha256};
 use amphora_onnx::proto::ModelProto;
 use amphora_onnx::{Contract, Limits, Model};
+use bytes::Bytes;
 use serde::Serialize;
 
 use crate::Subject;
@@ -107,9 +109,18 @@ pub fn inspect(subject: &Subject, nodes: bool) -> Result<Inspection> {
 }
 
 /// The entry graph of a bundle, from bytes that were compared with the manifest.
-pub(crate) fn entry_model(bundle: &Bundle) -> Result<Model> {
+fn entry_model(bundle: &Bundle) -> Result<Model> {
     let entry = &bundle.manifest().spec.entry;
     let (bytes, external) = bundle.graph_bytes(entry)?;
+    decoded(bundle, bytes, external)
+}
+
+/// A graph of `bundle`, from its bytes.
+pub(crate) fn decoded(
+    bundle: &Bundle,
+    bytes: Bytes,
+    external: BTreeMap<String, Bytes>,
+) -> Result<Model> {
     Model::from_parts(bytes, external, &Limits::default())
         .map_err(|error| error.in_file(bundle.path()))
 }

@@ -1,19 +1,20 @@
 //! One inference.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use amphora_bundle::{Bundle, BundleId, Name, Version, check_integrity, parse_labels};
+use amphora_bundle::{Bundle, BundleId, Name, Version, check_and_keep, parse_labels};
 use amphora_error::{Error, Result, quoted};
-use amphora_files::{OpenedFile, json};
+use amphora_files::{OpenedFile, RelativePath, json};
 use amphora_onnx::{Contract, Limits, Model, TensorSpec};
 use amphora_runtime::{Calibration, Engine, Outputs, Session, SessionOptions, Tensor, isolate};
 use amphora_verify::{VerifiedBundle, VerifyOptions};
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::inspect::entry_model;
+use crate::inspect::decoded;
 use crate::{Engines, Subject};
 
 /// Largest `.npy` file read, in bytes.
@@ -110,14 +111,21 @@ pub fn run(request: RunRequest) -> Result<Answer> {
             (session.map_err(|error| error.in_file(path))?, None, None)
         }
         Subject::Bundle(bundle) => {
-            let (ran, labels) = (BundleRan::of(&bundle), labels(&bundle)?);
+            let ran = BundleRan::of(&bundle);
             let engine = engines.for_bundle(&bundle.id())?;
-            let session = if request.verify {
-                verified(*bundle, engines, &engine)?.session(engine, &options)?
+            let (session, labels) = if request.verify {
+                let labels = labels(&bundle, &|path| bundle.read(path))?;
+                let verified = verified(*bundle, engines, &engine)?;
+                (verified.session(engine, &options)?, labels)
             } else {
-                check_integrity(&bundle)?.into_result()?;
-                let model = entry_model(&bundle)?;
-                Session::new(&model, engine, &options, calibration(&bundle)?)?
+                let (report, checked) = check_and_keep(&bundle, &needed(&bundle)?)?;
+                report.into_result()?;
+                let read = |path: &RelativePath| checked.read(path);
+                let labels = labels(&bundle, &read)?;
+                let (bytes, external) = checked.graph_bytes(&bundle.manifest().spec.entry)?;
+                let model = decoded(&bundle, bytes, external)?;
+                let calibration = calibration(&bundle, &read)?;
+                (Session::new(&model, engine, &options, calibration)?, labels)
             };
             (session, Some(ran), labels)
         }
@@ -162,22 +170,37 @@ fn verified(bundle: Bundle, engines: &Engines, engine: &Arc<dyn Engine>) -> Resu
     verification.into_bundle()
 }
 
+/// The files that a run reads.
+fn needed(bundle: &Bundle) -> Result<BTreeSet<&RelativePath>> {
+    let manifest = bundle.manifest();
+    let graph = manifest.graph(&manifest.spec.entry)?;
+    let assets = &manifest.assets;
+    let files = graph.data.iter().chain([&graph.file]);
+    Ok(files
+        .chain(&assets.labels)
+        .chain(&assets.calibration)
+        .collect())
+}
+
+/// Gives a file of a bundle whose bytes were compared with the manifest.
+type Read<'a> = &'a dyn Fn(&RelativePath) -> Result<Bytes>;
+
 /// The calibration that the manifest names.
-fn calibration(bundle: &Bundle) -> Result<Option<Calibration>> {
+fn calibration(bundle: &Bundle, read: Read<'_>) -> Result<Option<Calibration>> {
     let Some(path) = &bundle.manifest().assets.calibration else {
         return Ok(None);
     };
-    let bytes = bundle.read(path)?;
+    let bytes = read(path)?;
     Calibration::parse(&bytes)
         .map(Some)
         .map_err(|error| error.in_file(path.beneath(bundle.path())))
 }
 
-fn labels(bundle: &Bundle) -> Result<Option<BTreeMap<u64, String>>> {
+fn labels(bundle: &Bundle, read: Read<'_>) -> Result<Option<BTreeMap<u64, String>>> {
     let Some(path) = &bundle.manifest().assets.labels else {
         return Ok(None);
     };
-    parse_labels(&bundle.read(path)?)
+    parse_labels(&read(path)?)
         .map(Some)
         .map_err(|error| error.in_file(path.beneath(bundle.path())))
 }

@@ -146,15 +146,24 @@ impl Bundle {
 
     /// The bytes of a graph and of its external data, keyed by the location that the graph names.
     pub fn graph_bytes(&self, name: &str) -> Result<(Bytes, BTreeMap<String, Bytes>)> {
-        let graph = self.manifest.graph(name)?;
-        let mut data = BTreeMap::new();
-        for path in &graph.data {
-            if let Some(location) = layout::location_of(graph, path) {
-                data.insert(location.to_owned(), self.read(path)?);
-            }
-        }
-        Ok((self.read(&graph.file)?, data))
+        graph_bytes(&self.manifest, name, &|path| self.read(path))
     }
+}
+
+/// The bytes of a graph and of its external data, from files that `read` has compared.
+pub(crate) fn graph_bytes(
+    manifest: &Manifest,
+    name: &str,
+    read: &dyn Fn(&RelativePath) -> Result<Bytes>,
+) -> Result<(Bytes, BTreeMap<String, Bytes>)> {
+    let graph = manifest.graph(name)?;
+    let mut data = BTreeMap::new();
+    for path in &graph.data {
+        if let Some(location) = layout::location_of(graph, path) {
+            data.insert(location.to_owned(), read(path)?);
+        }
+    }
+    Ok((read(&graph.file)?, data))
 }
 
 /// The refusal of a file whose bytes are not those of the manifest.

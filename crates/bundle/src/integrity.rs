@@ -1,13 +1,15 @@
 //! Every byte of a bundle against its manifest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use amphora_error::{Error, Result};
 use amphora_files::{Digest, Directory, EntryKind, RelativePath, sha256};
+use bytes::Bytes;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::bundle::{Bundle, stated_digest};
+use crate::Manifest;
+use crate::bundle::{Bundle, graph_bytes, stated_digest};
 use crate::layout::{MANIFEST, MANIFEST_DIGEST};
 use crate::manifest::{FileEntry, MAX_BYTES};
 
@@ -78,6 +80,15 @@ impl IntegrityReport {
 /// example); a bundle that fails the check is an `Ok` report that has not
 /// [passed](IntegrityReport::passed).
 pub fn check_integrity(bundle: &Bundle) -> Result<IntegrityReport> {
+    check_and_keep(bundle, &BTreeSet::new()).map(|(report, _)| report)
+}
+
+/// As [`check_integrity`], and keeps the content of the files in `keep`, so that what was hashed is
+/// what is used, and is hashed once.
+pub fn check_and_keep<'a>(
+    bundle: &'a Bundle,
+    keep: &BTreeSet<&RelativePath>,
+) -> Result<(IntegrityReport, Checked<'a>)> {
     let mut report = IntegrityReport::default();
     list_unlisted(bundle, &mut report)?;
     check_manifest(bundle, &mut report)?;
@@ -85,14 +96,19 @@ pub fn check_integrity(bundle: &Bundle) -> Result<IntegrityReport> {
     files.sort_by_key(|file| std::cmp::Reverse(file.size));
     let mut verdicts: Vec<(&FileEntry, Verdict)> = files
         .into_par_iter()
-        .map(|file| Ok((file, check_file(bundle.directory(), file)?)))
+        .map(|file| {
+            let kept = keep.contains(&file.path);
+            Ok((file, check_file(bundle.directory(), file, kept)?))
+        })
         .collect::<Result<_>>()?;
+    let mut contents = BTreeMap::new();
     verdicts.sort_by(|a, b| a.0.path.cmp(&b.0.path));
     for (file, verdict) in verdicts {
         match verdict {
-            Verdict::Same => {
+            Verdict::Same(content) => {
                 report.files += 1;
                 report.bytes = report.bytes.saturating_add(file.size);
+                contents.extend(content.map(|content| (file.path.clone(), content)));
             }
             Verdict::Missing => report.missing.push(file.path.to_string()),
             Verdict::Changed(reason) => report.changed.push(Changed {
@@ -101,16 +117,45 @@ pub fn check_integrity(bundle: &Bundle) -> Result<IntegrityReport> {
             }),
         }
     }
-    Ok(report)
+    Ok((report, Checked { bundle, contents }))
+}
+
+/// A bundle whose files were compared with its manifest, with the content of those that were to be
+/// kept.
+pub struct Checked<'a> {
+    bundle: &'a Bundle,
+    contents: BTreeMap<RelativePath, Bytes>,
+}
+
+impl Checked<'_> {
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        self.bundle.manifest()
+    }
+
+    /// The content of a listed file as it was compared. A file that was not kept is read, and compared
+    /// again.
+    pub fn read(&self, path: &RelativePath) -> Result<Bytes> {
+        match self.contents.get(path) {
+            Some(content) => Ok(content.clone()),
+            None => self.bundle.read(path),
+        }
+    }
+
+    /// The bytes of a graph and of its external data, keyed by the location that the graph names.
+    pub fn graph_bytes(&self, name: &str) -> Result<(Bytes, BTreeMap<String, Bytes>)> {
+        graph_bytes(self.manifest(), name, &|path| self.read(path))
+    }
 }
 
 enum Verdict {
-    Same,
+    /// As it was sealed; the content, where it is kept.
+    Same(Option<Bytes>),
     Missing,
     Changed(String),
 }
 
-fn check_file(directory: &Directory, entry: &FileEntry) -> Result<Verdict> {
+fn check_file(directory: &Directory, entry: &FileEntry, keep: bool) -> Result<Verdict> {
     use amphora_error::ErrorKind;
     let file = match directory.open_file(&entry.path) {
         Ok(file) => file,
@@ -127,14 +172,20 @@ fn check_file(directory: &Directory, entry: &FileEntry) -> Result<Verdict> {
             file.len()
         )));
     }
-    let found = match file.digest() {
+    let read = match keep {
+        true => file
+            .contents(entry.size)
+            .map(|content| (sha256(&content), Some(content))),
+        false => file.digest().map(|digest| (digest, None)),
+    };
+    let (found, content) = match read {
         Err(error) if error.rule() == "file-changed" => {
             return Ok(Verdict::Changed(error.message().to_owned()));
         }
         answer => answer?,
     };
     Ok(match found == entry.sha256 {
-        true => Verdict::Same,
+        true => Verdict::Same(content),
         false => Verdict::Changed(differs(&entry.sha256, &found)),
     })
 }

@@ -76,7 +76,7 @@ pub use compare::{
 };
 pub use draft::{Details, Draft, MAIN_GRAPH};
 pub use identity::{BundleId, canonical_form, is_payload};
-pub use integrity::{Changed, IntegrityReport, check_integrity};
+pub use integrity::{Changed, Checked, IntegrityReport, check_and_keep, check_integrity};
 pub use manifest::{Manifest, ManifestFields, parse_yaml};
 pub use metrics::{parse_labels, parse_metrics};
 pub use name::{Name, Timestamp, Version};

@@ -1,6 +1,6 @@
 //! Configuration, labels, metrics and calibration: that they can be read and agree with each other.
 
-use amphora_bundle::{Bundle, parse_labels, parse_metrics};
+use amphora_bundle::{Checked, parse_labels, parse_metrics};
 use amphora_error::{ErrorKind, Result};
 use amphora_files::RelativePath;
 use amphora_onnx::Contract;
@@ -15,7 +15,7 @@ const EXPECTED_METRICS: [&str; 3] = ["accuracy", "macro_f1", "ece"];
 /// Runs document 003's general checks; returns the configuration when it could be read.
 pub(crate) fn check(
     report: &mut Report,
-    bundle: &Bundle,
+    bundle: &Checked<'_>,
     entry: Option<&Contract>,
 ) -> Result<Option<Value>> {
     report.begin("required_files");
@@ -69,7 +69,7 @@ fn readable<T>(report: &mut Report, path: &RelativePath, parsed: Result<T>) -> O
     }
 }
 
-fn labels(report: &mut Report, bundle: &Bundle, config: Option<&Value>) -> Result<()> {
+fn labels(report: &mut Report, bundle: &Checked<'_>, config: Option<&Value>) -> Result<()> {
     let declared = config.and_then(classes);
     let Some(path) = &bundle.manifest().assets.labels else {
         if declared.is_some() {
@@ -102,7 +102,7 @@ fn classes(config: &Value) -> Option<u64> {
     config.get("n_classes").or(nested)?.as_u64()
 }
 
-fn metrics(report: &mut Report, bundle: &Bundle) -> Result<()> {
+fn metrics(report: &mut Report, bundle: &Checked<'_>) -> Result<()> {
     let Some(path) = &bundle.manifest().assets.metrics else {
         return Ok(());
     };
@@ -129,7 +129,7 @@ fn metrics(report: &mut Report, bundle: &Bundle) -> Result<()> {
     Ok(())
 }
 
-fn calibration(report: &mut Report, bundle: &Bundle, entry: Option<&Contract>) -> Result<()> {
+fn calibration(report: &mut Report, bundle: &Checked<'_>, entry: Option<&Contract>) -> Result<()> {
     let Some(path) = &bundle.manifest().assets.calibration else {
         return Ok(());
     };

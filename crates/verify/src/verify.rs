@@ -1,10 +1,11 @@
 //! All stages in order, and the bundle that passed them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use amphora_bundle::{Bundle, Manifest, check_integrity, manifest};
+use amphora_bundle::{Bundle, Checked, Manifest, check_and_keep, manifest};
 use amphora_error::{Error, ErrorKind, Result, quoted};
+use amphora_files::RelativePath;
 use amphora_onnx::{Contract, Limits, Model};
 use amphora_runtime::{Calibration, Engine, Session, SessionOptions};
 
@@ -108,7 +109,7 @@ impl VerifiedBundle {
 pub fn verify(bundle: Bundle, options: &VerifyOptions) -> Result<Verification> {
     let mut report = Report::new(options.target);
     report.begin("integrity");
-    let integrity = check_integrity(&bundle)?;
+    let (integrity, checked) = check_and_keep(&bundle, &needed(bundle.manifest()))?;
     if !integrity.passed() {
         for fault in integrity.faults() {
             report.fail(
@@ -126,7 +127,7 @@ pub fn verify(bundle: Bundle, options: &VerifyOptions) -> Result<Verification> {
         });
     }
     let mut loading = Vec::new();
-    let models = load(&bundle, options, &mut loading)?;
+    let models = load(&checked, options, &mut loading)?;
     let contracts: BTreeMap<String, Contract> = models
         .iter()
         .filter_map(|(name, model)| match model.contract() {
@@ -143,29 +144,44 @@ pub fn verify(bundle: Bundle, options: &VerifyOptions) -> Result<Verification> {
         report.skip("contract", "a graph cannot be read");
     }
     let entry = contracts.get(&bundle.manifest().spec.entry);
-    let config = assets::check(&mut report, &bundle, entry)?;
+    let config = assets::check(&mut report, &checked, entry)?;
     check_models(&mut report, &bundle, &models, loading, options.strict);
-    numerics(&mut report, &bundle, &models, &contracts, options)?;
+    numerics(&mut report, &checked, &models, &contracts, options)?;
     let entry = Entry {
         contract: entry,
         config: config.as_ref(),
     };
     target::check(&mut report, bundle.manifest(), &entry);
-    let verified = match report.passed {
-        true => Some(VerifiedBundle {
-            calibration: calibration(&bundle)?,
-            bundle,
-            models,
-        }),
+    let calibration = match report.passed {
+        true => calibration(&checked)?,
         false => None,
     };
+    let verified = report.passed.then_some(VerifiedBundle {
+        bundle,
+        models,
+        calibration,
+    });
     Ok(Verification { report, verified })
+}
+
+/// The files that the checks read.
+fn needed(manifest: &Manifest) -> BTreeSet<&RelativePath> {
+    let graphs = manifest.spec.graphs.values();
+    let assets = &manifest.assets;
+    graphs
+        .flat_map(|graph| graph.data.iter().chain([&graph.file]))
+        .chain(manifest.golden.values().map(|golden| &golden.file))
+        .chain(&assets.config)
+        .chain(&assets.labels)
+        .chain(&assets.metrics)
+        .chain(&assets.calibration)
+        .collect()
 }
 
 type Failures = Vec<(ErrorKind, Error)>;
 
 fn load(
-    bundle: &Bundle,
+    bundle: &Checked<'_>,
     options: &VerifyOptions,
     failures: &mut Failures,
 ) -> Result<BTreeMap<String, Model>> {
@@ -236,7 +252,7 @@ fn check_models(
 
 fn numerics(
     report: &mut Report,
-    bundle: &Bundle,
+    bundle: &Checked<'_>,
     models: &BTreeMap<String, Model>,
     contracts: &BTreeMap<String, Contract>,
     options: &VerifyOptions,
@@ -393,7 +409,7 @@ fn judge(report: &mut Report, replayed: Replay, graph: Option<&String>, is_entry
     report.merge(numeric);
 }
 
-fn calibration(bundle: &Bundle) -> Result<Option<Calibration>> {
+fn calibration(bundle: &Checked<'_>) -> Result<Option<Calibration>> {
     let path = bundle.manifest().assets.calibration.as_ref();
     path.map(|path| Calibration::parse(&bundle.read(path)?))
         .transpose()

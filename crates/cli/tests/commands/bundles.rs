@@ -1,6 +1,7 @@
 //! What packing makes, and what damage is named.
 
 use std::path::Path;
+use std::process::Command;
 
 use crate::scene::{PACK, Scene};
 
@@ -362,4 +363,43 @@ fn strict_verification_answers_as_it_exits() {
     assert_eq!(value["passed"], false);
     assert_eq!(value["bundles"][0]["identity"]["name"], "model");
     assert_eq!(value["bundles"][0]["report"]["passed"], false);
+}
+
+#[test]
+fn verify_and_run_open_each_file_of_a_bundle_once() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return amphora_testing::skip("strace is absent");
+    }
+    let (scene, bundle) = Scene::with_bundle();
+    let bundle = bundle.to_string_lossy();
+    let rows = [
+        ("verify", vec!["verify", &bundle]),
+        (
+            "run",
+            vec!["run", &bundle, "--input", "imu_input=windows.npy"],
+        ),
+    ];
+    amphora_testing::each(&rows, |(name, arguments)| {
+        let amphora = scene.command(arguments);
+        let log = scene.path(name);
+        let mut traced = Command::new("strace");
+        traced
+            .args(["-f", "-e", "trace=open,openat,openat2", "-o"])
+            .arg(&log)
+            .arg(amphora.get_program())
+            .args(arguments)
+            .current_dir(scene.path(""))
+            .env("AMPHORA_HOME", scene.path(".local/share/amphora"));
+        scene.answer(traced).expect_code(0);
+        let trace = fs_err::read_to_string(&log).map_err(|error| error.to_string())?;
+        for file in ["model.onnx", "vectors.safetensors", "label_map.json"] {
+            let opened = trace
+                .lines()
+                .filter(|line| line.contains(file) && !line.contains(" = -1 "));
+            if opened.count() != 1 {
+                return Err(format!("{file} was not opened once:\n{trace}"));
+            }
+        }
+        Ok(())
+    });
 }
