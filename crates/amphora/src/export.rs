@@ -115,13 +115,24 @@ fn keep_inputs(request: &ExportRequest) -> Result<()> {
 }
 
 /// Builds the graph of the checkpoint at `path`; linked weights are looked for beside `output`.
-pub(crate) fn graph(
+fn graph(
     path: &Path,
     config_path: Option<&Path>,
     options: &ExportOptions,
     output: &Path,
 ) -> Result<Graph> {
     let checkpoint = Checkpoint::open(path, &CheckpointLimits::default())?;
+    graph_of(checkpoint, path, config_path, options, output)
+}
+
+/// Builds the graph of `checkpoint`, which messages call `path`.
+pub(crate) fn graph_of(
+    checkpoint: Checkpoint,
+    path: &Path,
+    config_path: Option<&Path>,
+    options: &ExportOptions,
+    output: &Path,
+) -> Result<Graph> {
     let config = Config::of(&checkpoint, config_path).map_err(|error| error.in_file(path))?;
     let architecture = config.architecture(config_path, path)?;
     let proto = amphora_export::export(&architecture, &checkpoint, options)

@@ -1,7 +1,5 @@
 //! Telling the files that people name apart: ONNX or checkpoint.
 
-use std::path::Path;
-
 use amphora_error::Result;
 use amphora_files::OpenedFile;
 
@@ -15,8 +13,7 @@ pub(crate) enum ModelFile {
 }
 
 /// Tells by the first bytes, never by the name.
-pub(crate) fn kind_of(path: &Path) -> Result<ModelFile> {
-    let file = OpenedFile::open(path)?;
+pub(crate) fn kind_of(file: &OpenedFile) -> Result<ModelFile> {
     let head = file.range(0, file.len().min(9))?;
     let header = head
         .first_chunk::<8>()

@@ -197,3 +197,79 @@ impl Random {
         self.0 >> 8
     }
 }
+
+/// The two checkpoints that swap places, a request that keeps its checkpoint, and their digests.
+fn pair(scratch: &Path) -> (PackRequest, [PathBuf; 2], [amphora_files::Digest; 2]) {
+    let store = Store::open(scratch.join("artifacts")).unwrap();
+    let paths = [("a", 1.0_f32), ("b", 2.0)].map(|(name, weight)| {
+        pack_perceptron(scratch, &store, weight);
+        let path = scratch.join(name);
+        fs_err::copy(scratch.join("m.safetensors"), &path).unwrap();
+        path
+    });
+    let digests = paths
+        .clone()
+        .map(|path| amphora_files::sha256(&fs_err::read(path).unwrap()));
+    let request = PackRequest {
+        config: Some(scratch.join("c.json")),
+        name: Some("swapped".into()),
+        golden_cases: 2,
+        keep_checkpoint: true,
+        ..PackRequest::new(store, scratch.join("model"), now())
+    };
+    (request, paths, digests)
+}
+
+/// Which of two checkpoints a bundle says it came from, holds, and answers like.
+fn origins(path: &Path, digests: &[amphora_files::Digest; 2]) -> [usize; 3] {
+    let bundle = Bundle::open(path).unwrap();
+    let source = bundle.manifest().provenance.source.clone().unwrap().sha256;
+    let kept = bundle.manifest().assets.checkpoint.clone().unwrap();
+    let kept = amphora_files::sha256(&bundle.read(&kept).unwrap());
+    let which = |digest| digests.iter().position(|known| *known == digest).unwrap();
+    // y = 2 w (w LayerNorm(..) + w) + w is larger for the larger weight: 3 for 1, 10 for 2.
+    let answer = run(Subject::Bundle(Box::new(bundle)), false).unwrap();
+    [which(source), which(kept), usize::from(answer > 5.0)]
+}
+
+#[test]
+fn a_checkpoint_that_is_swapped_while_it_is_packed_is_one_checkpoint() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (request, [a, b], digests) = pair(scratch.path());
+    let put = |path: &Path| {
+        let aside = scratch.path().join("aside");
+        fs_err::copy(path, &aside).unwrap();
+        fs_err::rename(aside, &request.model).unwrap();
+    };
+    for step in [
+        "checking the model",
+        "preparing the golden vectors",
+        "writing the bundle",
+    ] {
+        put(&a);
+        let packed = amphora::pack(&request, &|now| {
+            if now == step {
+                put(&b);
+            }
+        });
+        assert_eq!(origins(&packed.unwrap().path, &digests), [0; 3], "{step}");
+    }
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let mut seen = [0; 2];
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                put(&a);
+                put(&b);
+            }
+        });
+        for round in 0..100 {
+            let packed = amphora::pack(&request, &|_| {}).unwrap();
+            let [source, kept, answer] = origins(&packed.path, &digests);
+            assert_eq!((source, kept), (answer, answer), "round {round}");
+            seen[source] += 1;
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    println!("100 packs under swaps: {seen:?}");
+}

@@ -91,13 +91,6 @@ impl AssetFiles {
         Ok(place)
     }
 
-    /// Adds a copy of the file at `path`.
-    pub(super) fn copy(&mut self, name: &str, path: &Path) -> Result<RelativePath> {
-        let place = RelativePath::parse(name)?;
-        self.copied.push((place.clone(), OpenedFile::open(path)?));
-        Ok(place)
-    }
-
     /// Writes everything into the draft.
     pub(super) fn add_to(&self, draft: &mut Draft) -> Result<()> {
         for (place, bytes) in &self.read {

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use amphora_bundle::manifest::{FileEntry, Framework, GoldenKind, Metadata, Provenance, Source};
 use amphora_bundle::{Bundle, BundleId, Details, MAIN_GRAPH, Name, Sealed, Summary, Version};
-use amphora_checkpoint::Format;
+use amphora_checkpoint::{Checkpoint, Format, Limits as CheckpointLimits};
 use amphora_error::{Error, Result};
 use amphora_export::ExportOptions;
-use amphora_files::{OpenedFile, RelativePath, json, sha256};
+use amphora_files::{Directory, OpenedFile, RelativePath, json, sha256};
 use amphora_onnx::{Contract, Limits, Model, write};
 use amphora_runtime::{Engine, EngineChoice, Session, SessionOptions};
 use amphora_verify::golden::{Golden, ReferenceTime};
@@ -27,7 +27,7 @@ use assets::AssetFiles;
 
 use crate::Engines;
 use crate::config::Config;
-use crate::export::{Graph, graph};
+use crate::export::{Graph, graph_of, parent_of};
 use crate::source::{ModelFile, kind_of};
 
 /// Weights up to this many bytes stay inside the bundle's ONNX file; larger ones go to an aligned
@@ -79,6 +79,8 @@ struct Subject {
     graph: Option<Graph>,
     config: Option<Config>,
     source: Source,
+    /// The bytes of the checkpoint, where they are kept in the bundle.
+    checkpoint: Option<Bytes>,
 }
 
 /// Builds a bundle, proves it on the chosen engine, and publishes it.
@@ -123,16 +125,17 @@ pub fn pack(request: &PackRequest, step: &dyn Fn(&str)) -> Result<Packed> {
     Ok(packed)
 }
 
+/// Opens the model once: its digest, and the copy that is kept, are of the bytes that were decoded.
 fn read(request: &PackRequest) -> Result<Subject> {
     let path = &request.model;
     let config = request.config.as_deref();
     let file = OpenedFile::open(path)?;
-    let mut source = Source {
-        format: "onnx".to_owned(),
-        sha256: file.digest()?,
-        size: file.len(),
+    let source = |format: String, bytes: &Bytes| Source {
+        format,
+        sha256: sha256(bytes),
+        size: bytes.len() as u64,
     };
-    if kind_of(path)? == ModelFile::Onnx {
+    if kind_of(&file)? == ModelFile::Onnx {
         if request.keep_checkpoint {
             return Err(
                 Error::usage("keep-checkpoint", "an ONNX file has no checkpoint to keep")
@@ -140,20 +143,31 @@ fn read(request: &PackRequest) -> Result<Subject> {
                     .hint("leave --keep-checkpoint out, or pack the checkpoint itself"),
             );
         }
+        let limits = Limits::default();
+        let bytes = file.contents(limits.file_bytes)?;
+        let beside = Directory::open(parent_of(path))?;
+        let source = source("onnx".to_owned(), &bytes);
         return Ok(Subject {
-            model: Model::open(path, &Limits::default())?,
+            model: Model::from_bytes(bytes, Some(&beside), &limits)
+                .map_err(|error| error.in_file(path))?,
             graph: None,
             config: config.map(Config::read).transpose()?,
             source,
+            checkpoint: None,
         });
     }
-    let graph = graph(path, config, &ExportOptions::default(), path)?;
-    source.format = graph.checkpoint.format().to_string();
+    let limits = CheckpointLimits::default();
+    let bytes = file.contents(limits.file_bytes)?;
+    let checkpoint =
+        Checkpoint::from_bytes(bytes.clone(), &limits).map_err(|error| error.in_file(path))?;
+    let source = source(checkpoint.format().to_string(), &bytes);
+    let graph = graph_of(checkpoint, path, config, &ExportOptions::default(), path)?;
     Ok(Subject {
         model: graph.model.clone(),
         config: Some(graph.config.clone()),
         graph: Some(graph),
         source,
+        checkpoint: request.keep_checkpoint.then_some(bytes),
     })
 }
 
@@ -263,8 +277,8 @@ fn seal(
     if let Some(config) = &subject.config {
         files.assets.config = Some(files.keep(config.name, config.bytes.clone())?);
     }
-    if request.keep_checkpoint {
-        files.assets.checkpoint = Some(files.copy(checkpoint_name(subject), &request.model)?);
+    if let Some(bytes) = &subject.checkpoint {
+        files.assets.checkpoint = Some(files.keep(checkpoint_name(subject), bytes.clone())?);
     }
     let mut draft = request.store.draft()?;
     let parts = write::self_contained(&subject.model, DATA_FILE, INLINE_LIMIT)?;
