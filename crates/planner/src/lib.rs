@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod action_space;
+pub mod bundle;
 pub mod checker;
 pub mod contracts;
 pub mod decide;

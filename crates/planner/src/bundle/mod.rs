@@ -1,0 +1,402 @@
+//! An exported planner: model, action space, calibration and encoder in one bundle.
+//!
+//! * [`PlannerBundle::open`] takes a sealed bundle or document 000's flat directory.
+//! * [`PlannerBundle::logits`] answers one input; [`PlannerBundle::temperatures`] calibrate the answer.
+//! * [`PlannerBundle::mismatch`] says why a caller must not use the model.
+
+mod documents;
+#[cfg(feature = "engines")]
+mod engine;
+mod files;
+mod golden;
+
+use std::path::Path;
+#[cfg(feature = "engines")]
+use std::sync::Arc;
+
+use amphora_error::{Error, ErrorKind, Result};
+use amphora_files::json;
+use amphora_onnx::{Contract, Dim, Dtype, Model};
+#[cfg(feature = "engines")]
+use amphora_runtime::{Engine, EngineChoice, OrtLocation};
+
+use crate::action_space::{ActionSpace, Head, HeadLogits};
+use crate::contracts::PlannerInput;
+use crate::encode::{FeatureSchema, Tokenizer, TokenizerConfig, Vocabulary};
+use crate::forward::SparseMlp;
+
+pub use documents::{Digests, ModelKind, toolchains_digest};
+
+use files::Files;
+
+/// Most earlier runs that a feature vector may have room for.
+const MAX_HISTORY_SLOTS: usize = 1024;
+
+/// A planner's model with everything that a decision needs of it.
+///
+/// Outputs are bound by their names, never by their order; `action_space.json` is the truth about the
+/// classes, and a bundle whose other files contradict it is refused.
+#[derive(Debug)]
+pub struct PlannerBundle {
+    name: String,
+    version: Option<String>,
+    git_sha: Option<String>,
+    action_space: ActionSpace,
+    temperatures: [f64; 4],
+    digests: Digests,
+    encoder: Encoder,
+    /// The digest of the feature schema that the encoder of this program has.
+    schema: String,
+    runner: Runner,
+}
+
+#[derive(Debug)]
+enum Encoder {
+    Features(FeatureSchema),
+    Tokens(Tokenizer),
+}
+
+#[derive(Debug)]
+enum Runner {
+    /// The forward pass, and for each head of the planner the position of its output.
+    Sparse(Box<SparseMlp>, [usize; 4]),
+    #[cfg(feature = "engines")]
+    Engine(engine::Runner),
+}
+
+impl PlannerBundle {
+    /// Opens a bundle: every file that a decision depends on is compared with the manifest, if there
+    /// is one, and with the other files.
+    ///
+    /// The planner MLP runs sparse once it has reproduced the golden vectors of its bundle; every
+    /// other model runs on an engine, where this build has one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] when a file is missing, [`ErrorKind::Untrusted`] when one is not what
+    /// was sealed, [`ErrorKind::Incompatible`] when they contradict each other,
+    /// [`ErrorKind::Unsupported`] for a model that this build cannot run, and those of reading.
+    pub fn open(path: &Path) -> Result<Self> {
+        #[cfg(feature = "engines")]
+        let engine = amphora_runtime::engine(EngineChoice::Rten, &OrtLocation::default())?;
+        Self::read(
+            path,
+            #[cfg(feature = "engines")]
+            engine,
+        )
+        .map_err(|error| error.in_file(path))
+    }
+
+    /// [`Self::open`], with the engine for models that do not run sparse.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    #[cfg(feature = "engines")]
+    pub fn open_on(path: &Path, engine: Arc<dyn Engine>) -> Result<Self> {
+        Self::read(path, engine).map_err(|error| error.in_file(path))
+    }
+
+    fn read(path: &Path, #[cfg(feature = "engines")] engine: Arc<dyn Engine>) -> Result<Self> {
+        let files = Files::open(path)?;
+        let within = |name: &'static str| move |error: Error| error.in_file(path.join(name));
+        let action_space = ActionSpace::from_json(&files.document("action_space.json")?)
+            .map_err(within("action_space.json"))?;
+        let kind = documents::config(&files.document("config.json")?, &action_space)
+            .map_err(within("config.json"))?;
+        let temperatures = documents::temperatures(&files.document("calibration.json")?)
+            .map_err(within("calibration.json"))?;
+        let metadata: documents::Metadata =
+            json::parse_into(&files.document("metadata.json")?).map_err(within("metadata.json"))?;
+        let config = TokenizerConfig::from_json(&files.document("tokenizer_config.json")?)
+            .map_err(within("tokenizer_config.json"))?;
+        if config.n_history_slots > MAX_HISTORY_SLOTS {
+            return Err(
+                Error::limit("history-slots", "the model reads too many earlier runs")
+                    .expected(format!("at most {MAX_HISTORY_SLOTS}"))
+                    .found(config.n_history_slots.to_string())
+                    .in_file(path.join("tokenizer_config.json")),
+            );
+        }
+        let features = FeatureSchema::new(&action_space, config.n_history_slots);
+        let schema = features.digest()?;
+        let width = config.d_in;
+        let same_layout = metadata.digests.feature_schema.as_ref();
+        if same_layout.is_none_or(|pinned| *pinned == schema) && features.width() != width {
+            return Err(Error::incompatible(
+                "planner-width",
+                "the encoder makes another number of features than the model was trained on",
+            )
+            .expected(format!("{width} as in tokenizer_config.json"))
+            .found(features.width().to_string()));
+        }
+        if let Some(pinned) = &metadata.digests.action_space
+            && *pinned != action_space.digest()?
+        {
+            return Err(Error::incompatible(
+                "planner-action-space",
+                "action_space.json is not the space that metadata.json names",
+            )
+            .expected(pinned.clone())
+            .found(action_space.digest()?));
+        }
+        let encoder = match kind {
+            ModelKind::Features => Encoder::Features(features),
+            ModelKind::Tokens => {
+                let vocabulary = Vocabulary::from_json(&files.document("vocab.json")?)
+                    .map_err(within("vocab.json"))?;
+                Encoder::Tokens(Tokenizer::new(config, vocabulary)?)
+            }
+        };
+        let model = files.model()?;
+        contract(&model.contract()?, kind, width, &action_space)?;
+        let runner = Runner::new(
+            &model,
+            kind,
+            &files,
+            #[cfg(feature = "engines")]
+            engine,
+        )?;
+        Ok(Self {
+            name: files.name(),
+            version: metadata.model_version,
+            git_sha: metadata.provenance.git_sha,
+            action_space,
+            temperatures,
+            digests: metadata.digests,
+            encoder,
+            schema,
+            runner,
+        })
+    }
+
+    /// What a decision calls the model: the first 12 digits of the bundle's id, or the name of a flat
+    /// directory.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The version of the model.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
+    /// The commit that it was trained from.
+    pub fn git_sha(&self) -> Option<&str> {
+        self.git_sha.as_deref()
+    }
+
+    /// The classes of its heads and their rules.
+    pub fn action_space(&self) -> &ActionSpace {
+        &self.action_space
+    }
+
+    /// By how much the logits of each head are divided, in the order of [`Head::ALL`].
+    pub fn temperatures(&self) -> [f64; 4] {
+        self.temperatures
+    }
+
+    /// What the bundle pins beside its files.
+    pub fn digests(&self) -> &Digests {
+        &self.digests
+    }
+
+    /// How many earlier runs an input should have.
+    pub fn similar_runs(&self) -> usize {
+        match &self.encoder {
+            Encoder::Features(schema) => schema.history_slots(),
+            Encoder::Tokens(tokenizer) => tokenizer.config().max_similar_runs,
+        }
+    }
+
+    /// What computes the logits: `sparse`, or an engine with its version.
+    pub fn runs_on(&self) -> String {
+        match &self.runner {
+            Runner::Sparse(..) => "sparse".to_owned(),
+            #[cfg(feature = "engines")]
+            Runner::Engine(runner) => runner.name(),
+        }
+    }
+
+    /// Why a caller with this action space and these toolchains must not use the model: the first
+    /// digest that differs, in words. A caller that leaves the toolchains out does not compare them.
+    pub fn mismatch(
+        &self,
+        action_space: &ActionSpace,
+        toolchains: Option<&[String]>,
+    ) -> Result<Option<String>> {
+        let pinned = &self.digests;
+        let differs = |what: &str, pinned: &Option<String>, own: &str| {
+            let pinned = pinned.as_deref().filter(|pinned| *pinned != own)?;
+            Some(format!("{what}: the bundle has {pinned}, the caller {own}"))
+        };
+        if let Some(text) = differs("feature schema", &pinned.feature_schema, &self.schema) {
+            return Ok(Some(text));
+        }
+        if *action_space != self.action_space {
+            let (bundle, caller) = (self.action_space.digest()?, action_space.digest()?);
+            if let Some(text) = differs("action space", &Some(bundle), &caller) {
+                return Ok(Some(text));
+            }
+        }
+        let toolchains = toolchains.map(toolchains_digest);
+        Ok(toolchains.and_then(|own| differs("toolchains", &pinned.toolchains, &own)))
+    }
+
+    /// The raw logits of every head for `input`; not calibrated.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Incompatible`] when the encoder of this program is not the one that the model was
+    /// trained with (see [`Self::mismatch`]), and those of an engine.
+    pub fn logits(&self, input: &PlannerInput) -> Result<HeadLogits> {
+        let pinned = self.digests.feature_schema.as_deref();
+        if let Some(pinned) = pinned.filter(|pinned| *pinned != self.schema) {
+            return Err(Error::incompatible(
+                "feature-schema",
+                "the model was trained on features of another layout",
+            )
+            .expected(pinned)
+            .found(self.schema.clone())
+            .hint("export the model again with this version"));
+        }
+        match (&self.encoder, &self.runner) {
+            (Encoder::Features(schema), Runner::Sparse(mlp, heads)) => {
+                let row = schema.encode(input);
+                let mut outputs = mlp.forward(&row.indices, &row.values)?;
+                Ok(heads.map(|output| std::mem::take(&mut outputs[output])))
+            }
+            #[cfg(feature = "engines")]
+            (Encoder::Features(schema), Runner::Engine(runner)) => {
+                runner.features(&schema.encode(input), schema.width())
+            }
+            #[cfg(feature = "engines")]
+            (Encoder::Tokens(tokenizer), Runner::Engine(runner)) => {
+                runner.tokens(tokenizer.ids(input))
+            }
+            (Encoder::Tokens(_), Runner::Sparse(..)) => Err(Error::internal(
+                "planner-runner",
+                "a token model cannot run on features",
+            )),
+        }
+    }
+}
+
+impl Runner {
+    fn new(
+        model: &Model,
+        kind: ModelKind,
+        files: &Files,
+        #[cfg(feature = "engines")] engine: Arc<dyn Engine>,
+    ) -> Result<Self> {
+        let sparse = match kind {
+            ModelKind::Features => sparse(model),
+            ModelKind::Tokens => None,
+        };
+        #[cfg(feature = "engines")]
+        let by_engine = || engine::Runner::new(model, engine.clone());
+        if let Some((mlp, heads)) = sparse {
+            let agrees = match files.golden()? {
+                Some(vectors) => golden::agrees(&mlp, &vectors)?,
+                #[cfg(feature = "engines")]
+                None => {
+                    let runner = by_engine()?;
+                    if !runner.agrees(&mlp)? {
+                        return Ok(Self::Engine(runner));
+                    }
+                    true
+                }
+                // Nothing to compare with: the structure of the graph is all that is known.
+                #[cfg(not(feature = "engines"))]
+                None => true,
+            };
+            if agrees {
+                return Ok(Self::Sparse(Box::new(mlp), heads));
+            }
+        }
+        #[cfg(feature = "engines")]
+        return Ok(Self::Engine(by_engine()?));
+        #[cfg(not(feature = "engines"))]
+        Err(Error::unsupported(
+            "planner-engine",
+            "this build has no engine, and the model is no planner MLP that it can run itself",
+        )
+        .hint("build with the feature 'engines'"))
+    }
+}
+
+/// The sparse forward pass with the position of each head's output, if it has all of them.
+fn sparse(model: &Model) -> Option<(SparseMlp, [usize; 4])> {
+    let mlp = SparseMlp::recognize(model)?;
+    let mut places = [0; 4];
+    for head in Head::ALL {
+        let named = |output: &crate::forward::Head| output.name == head.onnx_name();
+        places[head.position()] = mlp.heads().iter().position(named)?;
+    }
+    Some((mlp, places))
+}
+
+/// Refuses a graph that does not take what the encoder makes, or whose heads are not the action
+/// space's.
+fn contract(contract: &Contract, kind: ModelKind, width: usize, space: &ActionSpace) -> Result<()> {
+    let mut faults = Vec::new();
+    let inputs: &[(&str, Dtype)] = match kind {
+        ModelKind::Features => &[("input", Dtype::Float32)],
+        ModelKind::Tokens => &[
+            ("input_ids", Dtype::Int64),
+            ("attention_mask", Dtype::Int64),
+        ],
+    };
+    for (name, dtype) in inputs {
+        let found = contract.inputs.iter().find(|input| input.name == *name);
+        if found.is_none_or(|input| input.dtype != *dtype) {
+            faults.push(format!("input {name}: expected one of type {dtype}"));
+        }
+    }
+    if contract.inputs.len() != inputs.len() {
+        let (expected, found) = (inputs.len(), contract.inputs.len());
+        faults.push(format!("expected {expected} inputs, found {found}"));
+    }
+    let last = |spec: &amphora_onnx::TensorSpec| match spec.shape.as_deref() {
+        Some([_, Dim::Fixed(size)]) => Some(*size),
+        _ => None,
+    };
+    if kind == ModelKind::Features
+        && let Some(found) = contract.inputs.first().and_then(last)
+        && found != width as u64
+    {
+        faults.push(format!(
+            "input: expected {width} features as in tokenizer_config.json, found {found}"
+        ));
+    }
+    for (head, classes) in Head::ALL.into_iter().zip(space.widths()) {
+        let name = head.onnx_name();
+        match contract.outputs.iter().find(|output| output.name == name) {
+            None => faults.push(format!("output {name}: not in the graph")),
+            Some(output) if output.dtype != Dtype::Float32 => {
+                faults.push(format!(
+                    "output {name}: expected float32, found {}",
+                    output.dtype
+                ));
+            }
+            Some(output) => {
+                if let Some(found) = last(output)
+                    && found != classes as u64
+                {
+                    faults.push(format!(
+                        "output {name}: expected {classes} classes as in the action space, found {found}"
+                    ));
+                }
+            }
+        }
+    }
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(Error::new(
+            ErrorKind::Incompatible,
+            "planner-graph",
+            "the graph is not that of this planner",
+        )
+        .faults(faults)),
+    }
+}
