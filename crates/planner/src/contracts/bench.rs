@@ -189,6 +189,8 @@ pub enum Objective {
     MinimizeCost,
     /// The fewest fail codes.
     MaximizeQuality,
+    /// A pass is worth 1, an agent's minute costs a part of it.
+    MaximizeUtility,
 }
 
 /// What a winner must keep.

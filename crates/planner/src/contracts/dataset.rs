@@ -61,6 +61,26 @@ pub struct DatasetMeta {
     /// What was left out, by reason.
     #[serde(default)]
     pub dropped: BTreeMap<String, u64>,
+    /// What was noticed and did not lead to anything being left out.
+    #[serde(default)]
+    pub findings: DatasetFindings,
+}
+
+/// What was noticed while a dataset was built.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DatasetFindings {
+    /// How many labels or inputs were repaired, by kind.
+    pub repaired: BTreeMap<String, u64>,
+    /// How many documents inside archives could not be read, by name; their runs count without them.
+    pub unreadable_parts: BTreeMap<String, u64>,
+    /// How many stored inputs knew a run that had not ended; histories are always looked up anew.
+    pub stored_leaks: u64,
+    /// How many rows changed their part so that equal inputs stay together.
+    pub moved_to_keep_groups: u64,
+    /// How differently labels are distributed in training and test: the total variation distance,
+    /// 0 to 1, for each head and for the whole action.
+    pub label_shift: BTreeMap<String, f64>,
 }
 
 /// How many rows each part of a dataset has.

@@ -25,7 +25,7 @@ pub use bench::{
 };
 pub use bin::Bin;
 pub use canonical::{canonical_json, input_hash};
-pub use dataset::{DatasetMeta, DatasetRow, Split, SplitCounts};
+pub use dataset::{DatasetFindings, DatasetMeta, DatasetRow, Split, SplitCounts};
 pub use input::{HistoryBlock, IssueFields, PlannerInput, SystemState, UniverseDefaults};
 pub use plan::ExecutedPlan;
 pub use run_summary::{ActionExecuted, Gate, Outcome, RunSummary, Runtime};
