@@ -47,6 +47,8 @@ pub(super) struct Metadata {
     #[serde(default)]
     pub(super) provenance: Provenance,
     #[serde(default)]
+    pub(super) toolchains: Option<Vec<String>>,
+    #[serde(default)]
     pub(super) digests: Digests,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! * [`PlannerBundle::open`] takes a sealed bundle or document 000's flat directory.
 //! * [`PlannerBundle::logits`] answers one input; [`PlannerBundle::temperatures`] calibrate the answer.
-//! * [`PlannerBundle::mismatch`] says why a caller must not use the model.
+//! * [`PlannerBundle::digests`] and [`PlannerBundle::toolchains`] say what it was made for.
 
 mod documents;
 #[cfg(feature = "engines")]
@@ -44,9 +44,8 @@ pub struct PlannerBundle {
     action_space: ActionSpace,
     temperatures: [f64; 4],
     digests: Digests,
+    toolchains: Option<Vec<String>>,
     encoder: Encoder,
-    /// The digest of the feature schema that the encoder of this program has.
-    schema: String,
     runner: Runner,
 }
 
@@ -121,8 +120,17 @@ impl PlannerBundle {
         let features = FeatureSchema::new(&action_space, config.n_history_slots);
         let schema = features.digest()?;
         let width = config.d_in;
-        let same_layout = metadata.digests.feature_schema.as_ref();
-        if same_layout.is_none_or(|pinned| *pinned == schema) && features.width() != width {
+        let pinned = metadata.digests.feature_schema.as_deref();
+        if let Some(pinned) = pinned.filter(|pinned| *pinned != schema) {
+            return Err(Error::incompatible(
+                "feature-schema",
+                "the model was trained on features of another layout",
+            )
+            .expected(pinned)
+            .found(schema)
+            .hint("export the model again with this version"));
+        }
+        if features.width() != width {
             return Err(Error::incompatible(
                 "planner-width",
                 "the encoder makes another number of features than the model was trained on",
@@ -139,6 +147,16 @@ impl PlannerBundle {
             )
             .expected(pinned.clone())
             .found(action_space.digest()?));
+        }
+        if let (Some(pinned), Some(listed)) = (&metadata.digests.toolchains, &metadata.toolchains)
+            && *pinned != toolchains_digest(listed)
+        {
+            return Err(Error::incompatible(
+                "planner-toolchains",
+                "metadata.json lists other toolchains than it pins",
+            )
+            .expected(pinned.clone())
+            .found(toolchains_digest(listed)));
         }
         let encoder = match kind {
             ModelKind::Features => Encoder::Features(features),
@@ -164,8 +182,8 @@ impl PlannerBundle {
             action_space,
             temperatures,
             digests: metadata.digests,
+            toolchains: metadata.toolchains,
             encoder,
-            schema,
             runner,
         })
     }
@@ -201,12 +219,22 @@ impl PlannerBundle {
         &self.digests
     }
 
+    /// The toolchains that the model was trained with, in their order, if it depends on them.
+    pub fn toolchains(&self) -> Option<&[String]> {
+        self.toolchains.as_deref()
+    }
+
     /// How many earlier runs an input should have.
     pub fn similar_runs(&self) -> usize {
         match &self.encoder {
             Encoder::Features(schema) => schema.history_slots(),
             Encoder::Tokens(tokenizer) => tokenizer.config().max_similar_runs,
         }
+    }
+
+    /// Whether it answers in microseconds, without an engine.
+    pub fn is_sparse(&self) -> bool {
+        matches!(self.runner, Runner::Sparse(..))
     }
 
     /// What computes the logits: `sparse`, or an engine with its version.
@@ -218,48 +246,12 @@ impl PlannerBundle {
         }
     }
 
-    /// Why a caller with this action space and these toolchains must not use the model: the first
-    /// digest that differs, in words. A caller that leaves the toolchains out does not compare them.
-    pub fn mismatch(
-        &self,
-        action_space: &ActionSpace,
-        toolchains: Option<&[String]>,
-    ) -> Result<Option<String>> {
-        let pinned = &self.digests;
-        let differs = |what: &str, pinned: &Option<String>, own: &str| {
-            let pinned = pinned.as_deref().filter(|pinned| *pinned != own)?;
-            Some(format!("{what}: the bundle has {pinned}, the caller {own}"))
-        };
-        if let Some(text) = differs("feature schema", &pinned.feature_schema, &self.schema) {
-            return Ok(Some(text));
-        }
-        if *action_space != self.action_space {
-            let (bundle, caller) = (self.action_space.digest()?, action_space.digest()?);
-            if let Some(text) = differs("action space", &Some(bundle), &caller) {
-                return Ok(Some(text));
-            }
-        }
-        let toolchains = toolchains.map(toolchains_digest);
-        Ok(toolchains.and_then(|own| differs("toolchains", &pinned.toolchains, &own)))
-    }
-
     /// The raw logits of every head for `input`; not calibrated.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Incompatible`] when the encoder of this program is not the one that the model was
-    /// trained with (see [`Self::mismatch`]), and those of an engine.
+    /// Those of an engine; the sparse forward pass does not fail.
     pub fn logits(&self, input: &PlannerInput) -> Result<HeadLogits> {
-        let pinned = self.digests.feature_schema.as_deref();
-        if let Some(pinned) = pinned.filter(|pinned| *pinned != self.schema) {
-            return Err(Error::incompatible(
-                "feature-schema",
-                "the model was trained on features of another layout",
-            )
-            .expected(pinned)
-            .found(self.schema.clone())
-            .hint("export the model again with this version"));
-        }
         match (&self.encoder, &self.runner) {
             (Encoder::Features(schema), Runner::Sparse(mlp, heads)) => {
                 let row = schema.encode(input);

@@ -1,0 +1,7 @@
+//! Planner bundles, sealed and flat: what they answer, and what is refused.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod opening;
+mod refusals;
+mod scene;
