@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::scene::{Answer, Scene};
 
 /// The engines at hand, each with the environment that it needs.
-fn engines() -> Vec<(&'static str, Option<String>)> {
+pub(crate) fn engines() -> Vec<(&'static str, Option<String>)> {
     let mut engines = vec![("rten", None)];
     if let Some(peer) = amphora_testing::peer("onnxruntime", None) {
         let environment = peer.python().parent().and_then(Path::parent).unwrap();
@@ -14,7 +14,7 @@ fn engines() -> Vec<(&'static str, Option<String>)> {
     engines
 }
 
-fn run_in(scene: &Scene, environment: Option<&String>, arguments: &[&str]) -> Answer {
+pub(crate) fn run_in(scene: &Scene, environment: Option<&String>, arguments: &[&str]) -> Answer {
     let mut command = scene.command(arguments);
     if let Some(environment) = environment {
         command.env("VIRTUAL_ENV", environment);

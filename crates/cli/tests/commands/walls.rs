@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use amphora_attacks::Form;
+use amphora_attacks::{Case, Form};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::fixtures::{engines, run_in};
 use crate::scene::{PACK, Scene};
 
 const RUN: &[&str] = &["run", "model.onnx", "--input", "imu_input=windows.npy"];
@@ -118,6 +119,55 @@ fn limits_are_named_with_the_flag_that_raises_them() {
 }
 
 #[test]
+fn every_engine_is_held_back() {
+    let rows: [(&str, &[&str], i32, &str); 3] = [
+        (
+            "loop-for-ever",
+            &["--engine-timeout", "1"],
+            7,
+            "at most 1 s",
+        ),
+        (
+            "loop-for-ever",
+            &["--engine-cpu-time", "1"],
+            7,
+            "processor time",
+        ),
+        ("constant-16-gib", &[], 4, "memory"),
+    ];
+    let commands: [&[&str]; 2] = [
+        &["run", "model.onnx", "--input", "x=[1,2]"],
+        &["pack", "--model", "model.onnx"],
+    ];
+    for (engine, environment) in engines() {
+        amphora_testing::each(&rows, |(case, limits, code, named)| {
+            let scene = Scene::new();
+            hostile(case).write(&scene.path(""), Form::Hostile).unwrap();
+            for command in commands {
+                let arguments = [command, limits, &["--engine", engine]].concat();
+                let answer = run_in(&scene, environment.as_ref(), &arguments);
+                let remedy = answer
+                    .stderr
+                    .contains("\nhint: where the model deserves it");
+                if answer.code != Some(*code) || !answer.stderr.contains(named) || !remedy {
+                    return Err(format!("{arguments:?}: {answer:#?}"));
+                }
+            }
+            let listed = scene.run(&["list", "--json"]).json();
+            match listed["bundles"].as_array().map(Vec::len) {
+                Some(0) => Ok(()),
+                other => Err(format!("{other:?} bundles")),
+            }
+        });
+    }
+}
+
+fn hostile(name: &str) -> Case {
+    let mut cases = amphora_attacks::cases().into_iter();
+    cases.find(|case| case.name == name).unwrap()
+}
+
+#[test]
 fn golden_vectors_without_a_second_engine_come_with_a_warning() {
     let scene = Scene::with_onnx();
     let answer = scene.run(&[PACK_ONNX, &["--json"]].concat());
@@ -169,10 +219,7 @@ fn no_command_leaves_its_engine_behind() {
         ("terminated", Signal::TERM, Some(143)),
         ("killed", Signal::KILL, None),
     ];
-    let case = amphora_attacks::cases()
-        .into_iter()
-        .find(|case| case.name == "loop-for-ever");
-    let case = case.unwrap();
+    let case = hostile("loop-for-ever");
     amphora_testing::each(&rows, |(_, signal, code)| {
         let scene = Scene::new();
         case.write(&scene.path(""), Form::Hostile).unwrap();

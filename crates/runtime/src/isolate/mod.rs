@@ -48,8 +48,8 @@ pub struct Isolation {
 }
 
 impl Isolation {
-    /// Copies of a model that a process may hold: the request, the files decoded from it, the graph
-    /// written anew for the engine, and the engine's own.
+    /// Copies of a model that a process may hold: the request, the graph written anew for the engine,
+    /// and two of the engine's own.
     pub const COPIES: u64 = 4;
     /// Memory in bytes, unless another is set.
     pub const MEMORY_BYTES: u64 = 4 << 30;
@@ -172,7 +172,7 @@ fn load(request: &mut Reader) -> Result<Box<dyn Executable>> {
     let graph = request.bytes()?;
     let count = request.number()?;
     let external: Result<_> = (0..count)
-        .map(|_| Ok((request.text()?, request.bytes()?.into())))
+        .map(|_| Ok((request.text()?, request.bytes()?)))
         .collect();
     // The parent has applied its own limits; here those of the process count.
     let limits = Limits {
@@ -180,7 +180,7 @@ fn load(request: &mut Reader) -> Result<Box<dyn Executable>> {
         external_bytes: u64::MAX,
         ..Limits::default()
     };
-    let model = Model::from_parts(graph.into(), external?, &limits)?;
+    let model = Model::from_parts(graph, external?, &limits)?;
     let location = OrtLocation {
         library: (!library.is_empty()).then(|| library.into()),
         ..OrtLocation::default()

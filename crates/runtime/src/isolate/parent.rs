@@ -72,12 +72,15 @@ impl Engine for Isolated {
         let library = library::loaded().filter(|_| ort);
         request.text(&library.map_or_else(String::new, |l| l.path.to_string_lossy().into_owned()));
         request.number(options.threads() as u64);
-        request.bytes(&model.proto().encode_to_vec());
+        match model.bytes() {
+            Some(bytes) => request.shared(bytes),
+            None => request.shared(&model.proto().encode_to_vec().into()),
+        }
         let files = model.external_files();
         request.number(files.len() as u64);
         for (location, bytes) in files {
             request.text(location);
-            request.bytes(bytes);
+            request.shared(bytes);
         }
         let mut process = Process::start(&self.isolation)?;
         process.exchange(request, "loading the model")?;
@@ -247,7 +250,9 @@ impl Drop for Process {
 
 /// What allocators and engines say when there is no memory left.
 fn is_exhaustion(words: &str) -> bool {
-    const SAID: [&str; 6] = [
+    const SAID: [&str; 7] = [
+        // A thread whose stack does not fit.
+        "Resource temporarily unavailable",
         "Cannot allocate memory",
         "out of memory",
         "memory allocation of",

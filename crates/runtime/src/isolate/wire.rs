@@ -9,6 +9,7 @@ use std::io::{ErrorKind as Os, Read, Write};
 
 use amphora_error::{Error, ErrorKind, Result};
 use amphora_onnx::Dtype;
+use bytes::Bytes;
 
 use crate::Tensor;
 use crate::tensor::Data;
@@ -32,18 +33,28 @@ const RULES: [&str; 12] = [
     "outputs",
 ];
 
-/// A message being written.
+/// A message being written. Weights are sent from where they are.
 #[derive(Default)]
-pub(super) struct Writer(Vec<u8>);
+pub(super) struct Writer {
+    parts: Vec<Bytes>,
+    last: Vec<u8>,
+}
 
 impl Writer {
     pub(super) fn number(&mut self, number: u64) {
-        self.0.extend(number.to_le_bytes());
+        self.last.extend(number.to_le_bytes());
     }
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
-        self.0.extend(bytes);
+        self.last.extend(bytes);
+    }
+
+    /// As [`Writer::bytes`], without a copy.
+    pub(super) fn shared(&mut self, bytes: &Bytes) {
+        self.number(bytes.len() as u64);
+        self.parts.push(std::mem::take(&mut self.last).into());
+        self.parts.push(bytes.clone());
     }
 
     pub(super) fn text(&mut self, text: &str) {
@@ -81,15 +92,20 @@ impl Writer {
 
     /// Sends the message.
     pub(super) fn send(self, output: &mut dyn Write) -> std::io::Result<()> {
-        output.write_all(&(self.0.len() as u64).to_le_bytes())?;
-        output.write_all(&self.0)?;
+        let parts = self.parts.iter().map(|part| part.len() as u64);
+        let length = parts.sum::<u64>() + self.last.len() as u64;
+        output.write_all(&length.to_le_bytes())?;
+        for part in &self.parts {
+            output.write_all(part)?;
+        }
+        output.write_all(&self.last)?;
         output.flush()
     }
 }
 
-/// A message being read.
+/// A message being read. Byte strings are parts of it.
 pub(super) struct Reader {
-    frame: Vec<u8>,
+    frame: Bytes,
     position: usize,
 }
 
@@ -118,7 +134,11 @@ impl Reader {
         if frame.len() as u64 != length {
             return Err(Os::UnexpectedEof.into());
         }
-        Ok(Some(Self { frame, position: 0 }))
+        frame.shrink_to_fit();
+        Ok(Some(Self {
+            frame: frame.into(),
+            position: 0,
+        }))
     }
 
     /// The bytes of the whole message.
@@ -126,31 +146,30 @@ impl Reader {
         self.frame.len() as u64
     }
 
-    fn take(&mut self, count: u64) -> Result<&[u8]> {
+    fn take(&mut self, count: u64) -> Result<Bytes> {
         let range = usize::try_from(count)
             .ok()
             .and_then(|count| self.position.checked_add(count))
             .map(|end| self.position..end);
-        let found = range.and_then(|range| {
-            self.position = range.end;
-            self.frame.get(range)
-        });
-        found.ok_or_else(damaged)
+        let range = range.filter(|range| range.end <= self.frame.len());
+        let range = range.ok_or_else(damaged)?;
+        self.position = range.end;
+        Ok(self.frame.slice(range))
     }
 
     pub(super) fn number(&mut self) -> Result<u64> {
         let bytes = self.take(8)?;
-        let bytes: [u8; 8] = bytes.try_into().map_err(|_| damaged())?;
+        let bytes: [u8; 8] = bytes.as_ref().try_into().map_err(|_| damaged())?;
         Ok(u64::from_le_bytes(bytes))
     }
 
-    pub(super) fn bytes(&mut self) -> Result<Vec<u8>> {
+    pub(super) fn bytes(&mut self) -> Result<Bytes> {
         let length = self.number()?;
-        self.take(length).map(<[u8]>::to_vec)
+        self.take(length)
     }
 
     pub(super) fn text(&mut self) -> Result<String> {
-        String::from_utf8(self.bytes()?).map_err(|_| damaged())
+        String::from_utf8(self.bytes()?.into()).map_err(|_| damaged())
     }
 
     pub(super) fn texts(&mut self) -> Result<Vec<String>> {
@@ -170,7 +189,7 @@ impl Reader {
             _ => {
                 let shape = shape?;
                 let length = self.number()?;
-                Tensor::from_le_bytes(dtype, shape, self.take(length)?)
+                Tensor::from_le_bytes(dtype, shape, &self.take(length)?)
             }
         }
     }
