@@ -63,6 +63,8 @@ bundle whose golden vectors the same version of the engine has run to the end be
 That is remembered as one small file for each bundle and engine in `AMPHORA_HOME/verified`; deleting the directory forgets it. It
 decides this and nothing else: the bytes of a bundle are compared with its manifest every time.
 
+Times of single runs in a report then include the way to that process and back.
+
 A limit that is reached is an error of the kind `busy` (time) or `limit` (memory, a crash); its hint names the flag that raises it.
 ";
 
