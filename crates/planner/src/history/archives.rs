@@ -76,19 +76,15 @@ pub fn collect(directory: &Path) -> Result<Collected<ArchivedRun>> {
     let directory = Directory::open(directory)?;
     let mut collected = Collected::of(&directory, read_archive)?;
     let mut met = HashSet::new();
-    let (first, again) = std::mem::take(&mut collected.runs)
-        .into_iter()
-        .partition(|run: &Undecided| met.insert(run.run.summary.run_id.clone()));
-    let again: Vec<Undecided> = again;
-    for run in again {
-        collected.drop_run(run.run.folder, DropReason::Duplicate.into());
+    let mut runs = Vec::with_capacity(collected.runs.len());
+    for undecided in std::mem::take(&mut collected.runs) {
+        if met.insert(undecided.run.summary.run_id.clone()) {
+            runs.push(undecided);
+        } else {
+            collected.drop_run(undecided.run.folder, DropReason::Duplicate.into());
+        }
     }
-    Ok(Collected {
-        runs: assign(first),
-        dropped: collected.dropped,
-        dropped_runs: collected.dropped_runs,
-        ignored_parts: collected.ignored_parts,
-    })
+    Ok(collected.with_runs(assign(runs)))
 }
 
 impl Collected<ArchivedRun> {
@@ -117,8 +113,13 @@ fn read_archive(folder: &Directory, name: &str, ignored: &mut Ignored) -> Result
         .zip(completed)
         .and_then(|(start, end)| end.checked_sub(start));
 
+    let issue = manifest.issue.unwrap_or_default();
+    let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let issue_id = filled(issue.id.clone()).or(filled(proof.issue_id));
+
     let gap = manifest.job_type.is_none()
         || manifest.planner.is_none()
+        || issue_id.is_none()
         || verification.is_none()
         || metadata.duration_ms.or(measured).is_none()
         || metadata.cost_usd.is_none();
@@ -132,7 +133,6 @@ fn read_archive(folder: &Directory, name: &str, ignored: &mut Ignored) -> Result
     .unwrap_or_default();
     let scores = rollout.scores.unwrap_or_default();
 
-    let issue = manifest.issue.unwrap_or_default();
     let job_type = manifest
         .job_type
         .or(rollout.job_type)
@@ -147,10 +147,6 @@ fn read_archive(folder: &Directory, name: &str, ignored: &mut Ignored) -> Result
     let verification = verification
         .or(rollout.outcomes.unwrap_or_default().verification)
         .unwrap_or_default();
-    let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let issue_id = filled(issue.id.clone())
-        .or(filled(proof.issue_id))
-        .or(filled(rollout.issue_id));
     let summary = RunSummary {
         run_id: filled(proof.workcell_id)
             .or(filled(manifest.workcell_id))
@@ -174,7 +170,7 @@ fn read_archive(folder: &Directory, name: &str, ignored: &mut Ignored) -> Result
         tokens_in: metadata.tokens_used,
         tokens_out: None,
         tags: issue.tags.clone(),
-        issue_id,
+        issue_id: issue_id.or(filled(rollout.issue_id)),
         universe_id: None,
         world_id: None,
         objective_id: None,

@@ -106,6 +106,16 @@ impl<Run> Collected<Run> {
         Ok(collected)
     }
 
+    /// The same, with other runs in place of those read.
+    pub(super) fn with_runs<Other>(self, runs: Vec<Other>) -> Collected<Other> {
+        Collected {
+            runs,
+            dropped: self.dropped,
+            dropped_runs: self.dropped_runs,
+            ignored_parts: self.ignored_parts,
+        }
+    }
+
     pub(super) fn drop_run(&mut self, folder: String, Drop { reason, error }: Drop) {
         *self.dropped.entry(reason).or_default() += 1;
         self.dropped_runs.push(DroppedRun {

@@ -14,6 +14,7 @@ mod keywords;
 mod lists;
 mod score;
 mod similar;
+pub mod world_runs;
 
 pub use collected::{Collected, DropReason, DroppedRun};
 pub use input::{Attempts, InputRequest, SIMILAR_RUNS, build_input};
