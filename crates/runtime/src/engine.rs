@@ -26,13 +26,13 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// since an engine names only the first.
     fn unsupported(&self, model: &Model) -> Vec<UnsupportedOperator>;
 
-    /// Refuses a model that this engine does not take, as far as that can be told without the engine.
+    /// Refuses a model that is too large for this engine, as far as a glance tells, before it is
+    /// checked at length. Whether the graph makes sense is not known yet.
     ///
     /// # Errors
     ///
-    /// [`amphora_error::ErrorKind::Unsupported`] for values that it cannot represent,
-    /// [`amphora_error::ErrorKind::Limit`] for a graph that is too deep for it.
-    fn check(&self, _model: &Model) -> Result<()> {
+    /// [`amphora_error::ErrorKind::Limit`] for a graph that is too deep.
+    fn check_size(&self, _model: &Model) -> Result<()> {
         Ok(())
     }
 
@@ -135,8 +135,8 @@ fn tract() -> Result<Arc<dyn Engine>> {
     )
 }
 
-/// Loads `model` into `engine`: first every unsupported operator in one error, then the model check,
-/// then the engine's own view. A panic inside the engine becomes an [`amphora_error::ErrorKind::Unsupported`] error that
+/// Loads `model` into `engine`: first every unsupported operator in one error, then what the engine
+/// finds too large, then the model check, then the engine's own view. A panic inside the engine becomes an [`amphora_error::ErrorKind::Unsupported`] error that
 /// names the engine.
 pub(crate) fn load(
     engine: &dyn Engine,
@@ -148,8 +148,8 @@ pub(crate) fn load(
         model.check()?;
     }
     operators::refuse(engine.name(), &engine.version(), &engine.unsupported(model))?;
+    engine.check_size(model)?;
     check::graph(model)?;
-    engine.check(model)?;
     guarded(engine.name(), "loading the model", || {
         engine.load(model, options)
     })

@@ -58,8 +58,8 @@ impl Engine for Isolated {
         self.engine.unsupported(model)
     }
 
-    fn check(&self, model: &Model) -> Result<()> {
-        self.engine.check(model)
+    fn check_size(&self, model: &Model) -> Result<()> {
+        self.engine.check_size(model)
     }
 
     fn load(&self, model: &Model, options: &SessionOptions) -> Result<Box<dyn Executable>> {

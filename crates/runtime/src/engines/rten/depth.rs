@@ -15,7 +15,8 @@ const DEEPEST: usize = 4_000;
 
 /// Refuses a model whose longest chain of nodes is too long for rten.
 ///
-/// Nodes stand after the nodes whose outputs they read, as the model check demands.
+/// Nodes stand after the nodes whose outputs they read, as the model check demands; in a graph that
+/// it is still to refuse, chains look shorter than they are.
 pub(super) fn check(model: &Model) -> Result<()> {
     let found = model.proto().graph.as_ref().map_or(0, longest);
     if found <= DEEPEST {

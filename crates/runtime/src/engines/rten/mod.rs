@@ -38,13 +38,13 @@ impl Engine for Rten {
         TABLE.unsupported(model, false)
     }
 
-    fn check(&self, model: &Model) -> Result<()> {
-        depth::check(model)?;
-        fit::check(model, &model.contract()?)
+    fn check_size(&self, model: &Model) -> Result<()> {
+        depth::check(model)
     }
 
     fn load(&self, model: &Model, options: &SessionOptions) -> Result<Box<dyn Executable>> {
         let contract = model.contract()?;
+        fit::check(model, &contract)?;
         let Handover {
             graph,
             weights,
