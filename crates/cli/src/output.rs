@@ -75,6 +75,19 @@ impl Output {
         let _ = anstream::stderr().write_all(format!("{}\n", printable(text)).as_bytes());
     }
 
+    /// Progress of a job with countable steps: a bar on a terminal, plain lines elsewhere.
+    pub(crate) fn bar(self) -> Bar {
+        if !io::stderr().is_terminal() {
+            return Bar { drawn: None };
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{bar:30} {percent:>3} % {eta:>4} left  {msg}");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        Bar { drawn: Some(bar) }
+    }
+
     /// Progress of a longer job: a spinner on a terminal, plain lines elsewhere.
     pub(crate) fn progress(self) -> Progress {
         if !io::stderr().is_terminal() {
@@ -87,6 +100,40 @@ impl Output {
         spinner.enable_steady_tick(Duration::from_millis(100));
         Progress {
             spinner: Some(spinner),
+        }
+    }
+}
+
+/// Shows how much of a job with countable steps is done.
+pub(crate) struct Bar {
+    drawn: Option<ProgressBar>,
+}
+
+impl Bar {
+    /// Whether there is a terminal that shows it.
+    pub(crate) fn is_drawn(&self) -> bool {
+        self.drawn.is_some()
+    }
+
+    /// `done` of `all` steps are done.
+    pub(crate) fn set(&self, done: usize, all: usize, text: &str) {
+        match &self.drawn {
+            Some(bar) => {
+                bar.set_length(all as u64);
+                bar.set_position(done as u64);
+                bar.set_message(printable(text).into_owned());
+            }
+            None => {
+                let _ = writeln!(io::stderr(), "{}", printable(text));
+            }
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.drawn {
+            bar.finish_and_clear();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use amphora_error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::optimizer::{AdamWConfig, cosine};
 
@@ -197,6 +198,36 @@ impl TrainConfig {
             patience: 10,
             members: 5,
         }
+    }
+
+    /// This configuration with the settings of a JSON object in place of its own, those of `sizes` and
+    /// `optimizer` one by one. The model itself cannot be replaced.
+    ///
+    /// # Errors
+    ///
+    /// Usage (`training-config`) for an unknown setting or one of the wrong type.
+    pub fn with(&self, settings: &Value) -> Result<Self> {
+        let refused = |source: serde_json::Error| {
+            Error::usage(
+                "training-config",
+                format!("a setting is not understood: {source}"),
+            )
+        };
+        let mut all = serde_json::to_value(self).map_err(refused)?;
+        let given = settings.as_object();
+        if given.is_none_or(|given| given.contains_key("model")) {
+            return Err(Error::usage(
+                "training-config",
+                "expected an object of settings without the model",
+            ));
+        }
+        for (key, value) in given.into_iter().flatten() {
+            match (all.get_mut(key).and_then(Value::as_object_mut), value) {
+                (Some(nested), Value::Object(given)) => nested.extend(given.clone()),
+                _ => all[key] = value.clone(),
+            }
+        }
+        Self::deserialize(&all).map_err(refused)
     }
 
     /// The learning rate of an epoch, counted from 0: a cosine from the first to the final rate.

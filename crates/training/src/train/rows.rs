@@ -2,13 +2,14 @@
 
 use amphora_checkpoint::architecture::Architecture;
 use amphora_error::{Error, Result, quoted};
-use amphora_planner::action_space::{Action, ActionSpace, Head};
-use amphora_planner::contracts::PlannerInput;
+use amphora_planner::action_space::{Action, ActionSpace, Head, NamedAction};
+use amphora_planner::contracts::{Budgets, DatasetRow, PlannerInput, RunStatus};
 use amphora_planner::encode::{FeatureSchema, Tokenizer, TokenizerConfig, Vocabulary};
 use serde_json::json;
 
 use super::config::{ModelKind, TrainConfig};
 use super::examples::{Examples, Targets, VALUE_HEADS};
+use crate::bench::{Candidate, StageBRow};
 use crate::loss::{ClassTarget, HeadTarget, OutcomeTarget};
 use crate::model::Entry;
 
@@ -25,6 +26,68 @@ pub struct TrainingRow {
     pub weight: f64,
 }
 
+impl TrainingRow {
+    /// A decision of a dataset: stage A learns what was executed.
+    ///
+    /// # Errors
+    ///
+    /// Incompatible (`training-label`) when the action space does not have the executed action.
+    pub fn of_decision(row: &DatasetRow) -> Result<Self> {
+        let label = &row.label_action;
+        let action = class_of(&row.planner_input, &label.swarm_id, &label.budgets)
+            .map_err(|error| error.at(format!("run {}", quoted(&row.run_id))))?;
+        Ok(Self {
+            input: row.planner_input.clone(),
+            label: Some(Label::Action(action)),
+            outcomes: Vec::new(),
+            weight: 1.0,
+        })
+    }
+
+    /// A decision of a bench: stage B learns the winner, a value model every outcome.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::of_decision`].
+    pub fn of_bench(row: &StageBRow) -> Result<Self> {
+        let place = |error: Error| error.at(format!("run {}", quoted(&row.run_id)));
+        let input = &row.planner_input;
+        let label = row.label_action.as_ref();
+        let label = label.map(|label| class_of(input, &label.swarm_id, &label.budgets));
+        let outcome = |candidate: &Candidate| {
+            let action = &candidate.action;
+            Ok(ActionOutcome {
+                action: class_of(input, &action.swarm_id, &action.budgets())?,
+                passed: candidate.outcome.all_gates_passed,
+                timed_out: candidate.outcome.status == RunStatus::Timeout,
+                agent_ms: candidate.outcome.agent_ms,
+            })
+        };
+        let outcomes = row.candidates.iter().map(outcome);
+        Ok(Self {
+            input: input.clone(),
+            label: label.transpose().map_err(place)?.map(Label::Action),
+            outcomes: outcomes.collect::<Result<_>>().map_err(place)?,
+            weight: 1.0,
+        })
+    }
+}
+
+fn class_of(input: &PlannerInput, swarm_id: &str, budgets: &Budgets) -> Result<Action> {
+    let named = NamedAction {
+        swarm_id: swarm_id.to_owned(),
+        max_candidates_bin: budgets.max_candidates_bin,
+        max_minutes_bin: budgets.max_minutes_bin,
+        max_iterations_bin: budgets.max_iterations_bin,
+    };
+    input.action_space.index(&named).ok_or_else(|| {
+        Error::incompatible(
+            "training-label",
+            "the action space does not have the action of a row",
+        )
+    })
+}
+
 /// What a policy should choose.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Label {
@@ -33,6 +96,32 @@ pub enum Label {
     /// For each head, how much each class is to be preferred; they need not sum to one. Not for the
     /// joint model.
     Shares([Vec<f32>; 4]),
+}
+
+impl Label {
+    /// Soft labels out of what the actions came to: each head's share of the softmax of
+    /// `utility / temperature`, where the utility is 1 for a pass less `minute_cost` for each agent
+    /// minute. `None` without outcomes.
+    pub fn by_utility(
+        action_space: &ActionSpace,
+        outcomes: &[ActionOutcome],
+        minute_cost: f64,
+        temperature: f64,
+    ) -> Option<Self> {
+        let utility = |outcome: &ActionOutcome| {
+            let pass = f64::from(u8::from(outcome.passed));
+            (pass - minute_cost * outcome.agent_ms as f64 / 60_000.0) / temperature
+        };
+        let best = outcomes.iter().map(utility).reduce(f64::max)?;
+        let mut shares = action_space.widths().map(|width| vec![0.0; width]);
+        for outcome in outcomes {
+            let share = (utility(outcome) - best).exp() as f32;
+            for (shares, class) in shares.iter_mut().zip(outcome.action.classes()) {
+                *shares.get_mut(class)? += share;
+            }
+        }
+        Some(Self::Shares(shares))
+    }
 }
 
 /// What one action came to.
