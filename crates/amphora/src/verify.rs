@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use amphora_bundle::{Bundle, BundleId, Name, Store, Version};
-use amphora_error::{Error, Result};
-use amphora_files::{Directory, EntryKind, json};
+use amphora_error::{Error, ErrorKind, Result};
+use amphora_files::json;
 use amphora_verify::{Report, Target, VerifyOptions};
 use serde::Serialize;
 
@@ -30,6 +30,8 @@ pub struct StoreReport {
     pub passed: bool,
     /// Every bundle, by its folder's name.
     pub bundles: Vec<BundleReport>,
+    /// What lies in the store and is no bundle of it: damaged ones set aside, foreign files.
+    pub warnings: Vec<String>,
 }
 
 /// Who a bundle says it is.
@@ -91,20 +93,19 @@ pub fn verdict(report: &Report) -> Option<Error> {
 
 /// Verifies every bundle of the store, damaged ones included.
 pub fn verify_all(store: &Store, request: &VerifyRequest) -> Result<StoreReport> {
-    let folder = |name: &str| name.len() == 12 && name.bytes().all(|b| b.is_ascii_hexdigit());
+    let entries = store.entries()?;
     let mut bundles = Vec::new();
-    for entry in Directory::open(store.path())?.entries()? {
-        if entry.kind == EntryKind::Directory && folder(&entry.name) {
-            let found = verify_one(store, &entry.name, request);
-            // Another command may have removed it since the names were read.
-            if found.path.exists() {
-                bundles.push(found);
-            }
+    for folder in entries.folders {
+        let found = verify_one(store, &folder, request);
+        // Another command may have removed it since the names were read.
+        if found.path.exists() {
+            bundles.push(found);
         }
     }
     Ok(StoreReport {
         passed: bundles.iter().all(|bundle| bundle.failure.is_none()),
         bundles,
+        warnings: entries.warnings,
     })
 }
 
@@ -132,10 +133,21 @@ fn verify_one(store: &Store, folder: &str, request: &VerifyRequest) -> BundleRep
         }
         Err(error) => {
             found.error = Some(error.to_string());
-            found.failure = Some(error);
+            found.failure = Some(decayed(error));
         }
     }
     found
+}
+
+/// A folder of the store in which nothing of a bundle is found has lost it: nobody asked for it by
+/// name, so that it is not missing but damaged.
+fn decayed(error: Error) -> Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    Error::untrusted("bundle-missing", "the folder of a bundle holds no bundle")
+        .faults(vec![error.to_string()])
+        .caused_by(error)
 }
 
 impl BundleReport {
@@ -155,18 +167,25 @@ impl BundleReport {
 }
 
 impl StoreReport {
-    /// The error that the report amounts to: of the kind of the first bundle that failed.
+    /// The error that the report amounts to, listing every failure; its kind is untrusted when any
+    /// bundle is not what was sealed, else that of the first bundle that failed.
     pub fn verdict(&self) -> Option<Error> {
-        let failed: Vec<&BundleReport> = self
-            .bundles
+        let failed = self.bundles.iter();
+        let failed: Vec<&BundleReport> = failed.filter(|b| b.failure.is_some()).collect();
+        let mut kinds = failed
             .iter()
-            .filter(|bundle| bundle.failure.is_some())
-            .collect();
-        let first = failed.first()?.failure.as_ref()?;
+            .filter_map(|b| Some(b.failure.as_ref()?.kind()));
+        let first = kinds.next()?;
+        let untrusted = kinds.any(|kind| kind == ErrorKind::Untrusted);
+        let kind = if untrusted {
+            ErrorKind::Untrusted
+        } else {
+            first
+        };
         let faults = failed.iter().flat_map(|bundle| bundle.faults());
         Some(
             Error::new(
-                first.kind(),
+                kind,
                 "store-verification",
                 "bundles did not pass verification",
             )

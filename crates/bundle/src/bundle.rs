@@ -208,17 +208,28 @@ fn open_shared(path: &Path) -> Result<Directory> {
     )
 }
 
+/// Opens the manifest or its digest. A directory that has one of the two was a bundle and lost the
+/// other; one that has neither is no bundle.
 fn open_part(directory: &Directory, name: &str) -> Result<OpenedFile> {
-    directory
-        .open_file(&RelativePath::parse(name)?)
-        .map_err(|error| {
-            if error.kind() != ErrorKind::NotFound {
-                return error;
-            }
-            Error::not_found("not-a-bundle", format!("this is not a bundle: it has no {name}"))
-                .in_file(directory.path())
-                .hint("name the directory that holds manifest.yaml, or a bundle of the store (amphora list)")
-        })
+    let opened = directory.open_file(&RelativePath::parse(name)?);
+    let error = match opened {
+        Err(error) if error.kind() == ErrorKind::NotFound => error,
+        opened => return opened,
+    };
+    let other = if name == MANIFEST {
+        MANIFEST_DIGEST
+    } else {
+        MANIFEST
+    };
+    if directory.open_file(&RelativePath::parse(other)?).is_ok() {
+        return Err(missing(error));
+    }
+    Err(Error::not_found(
+        "not-a-bundle",
+        format!("this is not a bundle: it has no {name}"),
+    )
+    .in_file(directory.path())
+    .hint("name the directory that holds manifest.yaml, or a bundle of the store (amphora list)"))
 }
 
 /// The content of `manifest.sha256` for a manifest with this digest.

@@ -82,5 +82,5 @@ pub use metrics::{parse_labels, parse_metrics};
 pub use name::{Name, Timestamp, Version};
 pub use sealed::Sealed;
 pub use store::{
-    Cleaned, DEFAULT_LOCK_TIMEOUT, DEFAULT_STORE, Listing, Publication, Store, Summary,
+    Cleaned, DEFAULT_LOCK_TIMEOUT, DEFAULT_STORE, Entries, Listing, Publication, Store, Summary,
 };

@@ -150,7 +150,7 @@ fn what_is_added_removed_renamed_or_swapped_is_listed_apart() {
 #[test]
 fn opening_compares_the_manifest_before_it_is_parsed() {
     type Damage = fn(&Path);
-    let rows: [(&str, Damage, ErrorKind, &str); 7] = [
+    let rows: [(&str, Damage, ErrorKind, &str); 9] = [
         (
             "the manifest is changed",
             |r| overwrite(&r.join("manifest.yaml"), b"&a [*a]"),
@@ -185,6 +185,21 @@ fn opening_compares_the_manifest_before_it_is_parsed() {
         (
             "there is no digest",
             |r| fs_err::remove_file(r.join("manifest.sha256")).unwrap(),
+            ErrorKind::Untrusted,
+            "file-missing",
+        ),
+        (
+            "there is no manifest",
+            |r| fs_err::remove_file(r.join("manifest.yaml")).unwrap(),
+            ErrorKind::Untrusted,
+            "file-missing",
+        ),
+        (
+            "there is neither",
+            |r| {
+                fs_err::remove_file(r.join("manifest.sha256")).unwrap();
+                fs_err::remove_file(r.join("manifest.yaml")).unwrap();
+            },
             ErrorKind::NotFound,
             "not-a-bundle",
         ),

@@ -52,6 +52,15 @@ pub struct Listing {
     pub warnings: Vec<String>,
 }
 
+/// What lies in a store, by name.
+#[derive(Debug, Clone, Default)]
+pub struct Entries {
+    /// The folders of bundles, damaged ones included.
+    pub folders: Vec<String>,
+    /// Bundles that were set aside, and what is no part of the store.
+    pub warnings: Vec<String>,
+}
+
 /// One bundle of a store, as its manifest describes it; its files were not checked.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
@@ -144,23 +153,37 @@ impl Store {
 
     /// The bundles, newest first. Damaged, unreadable and foreign entries become warnings.
     pub fn list(&self) -> Result<Listing> {
-        let mut listing = Listing::default();
+        let Entries { folders, warnings } = self.entries()?;
+        let mut listing = Listing {
+            bundles: Vec::new(),
+            warnings,
+        };
+        for name in folders {
+            match self.open_folder(&name) {
+                Ok(bundle) => listing.bundles.push(Summary::of(&bundle)),
+                // Removed since the names were read.
+                Err(_) if !self.path.join(&name).exists() => {}
+                Err(error) => listing.warnings.push(error.to_string()),
+            }
+        }
+        Summary::newest_first(&mut listing.bundles);
+        Ok(listing)
+    }
+
+    /// The names in the store, told apart; no bundle is opened.
+    pub fn entries(&self) -> Result<Entries> {
+        let mut entries = Entries::default();
         let mut foreign = Vec::new();
         let directory = match Directory::open(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(listing),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(entries),
             answer => answer?,
         };
         for entry in directory.entries()? {
             if entry.kind == EntryKind::Directory && is_folder_name(&entry.name) {
-                match self.open_folder(&entry.name) {
-                    Ok(bundle) => listing.bundles.push(Summary::of(&bundle)),
-                    // Removed since the names were read.
-                    Err(_) if !self.path.join(&entry.name).exists() => {}
-                    Err(error) => listing.warnings.push(error.to_string()),
-                }
+                entries.folders.push(entry.name);
             } else if is_damaged_name(&entry.name) {
                 let path = self.path.join(&entry.name);
-                listing.warnings.push(format!(
+                entries.warnings.push(format!(
                     "{}: a damaged bundle was set aside here",
                     path.display()
                 ));
@@ -176,14 +199,13 @@ impl Store {
             } else {
                 String::new()
             };
-            listing.warnings.push(format!(
+            entries.warnings.push(format!(
                 "{}: no part of the store: {}{more}",
                 self.path.display(),
                 foreign.join(", ")
             ));
         }
-        Summary::newest_first(&mut listing.bundles);
-        Ok(listing)
+        Ok(entries)
     }
 
     /// Opens the bundle in the folder `name`, which must be the one its id deserves.

@@ -85,5 +85,9 @@ fn all_words(report: &StoreReport) -> String {
             row([mark, &bundle.path.to_string_lossy(), &name])
         })
         .collect();
-    line(&format!("{} verified", counted(rows.len(), "bundle"))) + &table(2, &rows)
+    let warnings = report.warnings.iter();
+    let warnings: Vec<_> = warnings.map(|text| row(["WARNING", text])).collect();
+    line(&format!("{} verified", counted(rows.len(), "bundle")))
+        + &table(2, &rows)
+        + &table(2, &warnings)
 }
