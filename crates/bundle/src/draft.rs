@@ -106,6 +106,7 @@ impl Draft {
     pub fn add_file(&mut self, path: &RelativePath, file: &OpenedFile) -> Result<()> {
         refuse_reserved(path)?;
         self.refuse_twice(path)?;
+        self.staging.expect_room(file.len())?;
         let sha256 = self.staging.copy(path, file)?;
         self.list(path, file.len(), sha256);
         Ok(())
@@ -129,6 +130,9 @@ impl Draft {
             )
             .expected("lower-case letters, digits, '.', '_' and '-'"));
         }
+        let sizes = data.values().map(|bytes| bytes.len() as u64);
+        self.staging
+            .expect_room(graph.len() as u64 + sizes.sum::<u64>())?;
         let file = RelativePath::parse(&format!("{MODELS}{name}.onnx"))?;
         self.write(&file, graph)?;
         let mut paths = Vec::new();

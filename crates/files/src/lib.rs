@@ -25,6 +25,7 @@ mod beneath;
 mod digest;
 pub mod durable;
 pub mod json;
+mod memory;
 mod opened;
 mod relative;
 

@@ -9,10 +9,12 @@ use bytes::Bytes;
 use fs_err::File;
 use rustix::fs::{FileType, Mode, OFlags};
 
-use crate::{Digest, Hasher};
+use crate::{Digest, Hasher, memory};
 
 /// From this size on, a file is copied into a sealed memory file and mapped from there.
 const MAPPED_FROM: u64 = 1 << 20;
+/// From this size on, a file is compared with the memory that is available before it is copied.
+const WEIGHED_FROM: u64 = 64 << 20;
 /// Size of the pieces in which files are read and hashed, in bytes.
 const PIECE: usize = 1 << 18;
 
@@ -92,11 +94,21 @@ impl OpenedFile {
     ///
     /// Small files are read; larger ones are copied into a sealed memory file and mapped from
     /// there, so that decoding borrows from the map and a file that shrinks meanwhile cannot kill
-    /// the process. More than `limit` bytes are refused before anything is allocated.
+    /// the process. More than `limit` bytes, or more than the memory that is available, are refused
+    /// before anything is allocated.
     pub fn contents(&self, limit: u64) -> Result<Bytes> {
         if self.len > limit {
             return Err(Error::limit("file-size", "the file is too large")
                 .expected(format!("at most {limit} bytes"))
+                .found(format!("{} bytes", self.len))
+                .in_file(self.path()));
+        }
+        if let Some(available) = memory::available().filter(|_| self.len >= WEIGHED_FROM)
+            && self.len > available
+        {
+            // A file of terabytes can consist of one hole.
+            return Err(Error::limit("memory", "the file does not fit into memory")
+                .expected(format!("at most {available} bytes"))
                 .found(format!("{} bytes", self.len))
                 .in_file(self.path()));
         }

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use amphora_error::{Error, Result};
-use amphora_files::durable::{Target, write_file_with};
+use amphora_files::durable::{Target, expect_room, with_needed, write_file_with};
 use amphora_files::{OpenedFile, RelativePath};
 use flate2::{Compression, GzBuilder};
 use zip::write::SimpleFileOptions;
@@ -28,6 +28,16 @@ const ZIP_LARGE: u64 = u32::MAX as u64;
 /// 12 digits of the id, dates and permissions fixed. Every byte is compared with the manifest while
 /// it is copied; nothing is written when one differs.
 pub fn archive(bundle: &Bundle, format: ArchiveFormat, target: &Path) -> Result<()> {
+    let directory = match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let sizes = bundle.manifest().files.iter().map(|file| file.size);
+    let bytes = sizes.fold(0, u64::saturating_add);
+    // How far the others compress cannot be known.
+    if format == ArchiveFormat::Tar {
+        expect_room(directory, bytes)?;
+    }
     let mut refusal = None;
     let written = write_file_with(target, &mut |file| {
         write(bundle, format, file, &mut refusal)
@@ -35,7 +45,7 @@ pub fn archive(bundle: &Bundle, format: ArchiveFormat, target: &Path) -> Result<
     // The refusal of a changed file is the cause of whatever error the writer then met.
     match refusal {
         Some(refusal) => Err(refusal),
-        None => written,
+        None => written.map_err(|error| with_needed(error, directory, bytes)),
     }
 }
 

@@ -39,6 +39,8 @@ impl Store {
             .map_err(|error| error.in_file(bundle.path()))?;
         self.prepare()?;
         let staging = StagingDirectory::create_in(&self.path)?;
+        let sizes = bundle.manifest().files.iter().map(|file| file.size);
+        staging.expect_room(sizes.fold(0, u64::saturating_add))?;
         for entry in &bundle.manifest().files {
             let (_, file) = bundle.open_listed(&entry.path)?;
             let found = staging.copy(&entry.path, &file)?;

@@ -149,6 +149,51 @@ fn hold(descriptor: impl std::os::fd::AsFd) -> Result<(), Errno> {
     }
 }
 
+/// Refuses what cannot fit: `bytes` more in the file system of `directory`. Asked before anything is
+/// written, so that a long copy does not fail at its end; a disk can still fill up meanwhile.
+pub fn expect_room(directory: &Path, bytes: u64) -> Result<()> {
+    match free_bytes(directory) {
+        Some(free) if free < bytes => Err(Error::io("storage-full", "there is not enough room")
+            .expected(format!("room for {bytes} bytes"))
+            .found(format!("{free} bytes free"))
+            .in_file(directory)
+            .hint("make room, or name a directory on another file system")),
+        _ => Ok(()),
+    }
+}
+
+/// Adds to an error about a full disk how many bytes were to be written in `directory` and how many
+/// are free.
+pub fn with_needed(error: Error, directory: &Path, needed: u64) -> Error {
+    if error.rule() != "storage-full" {
+        return error;
+    }
+    let error = error.expected(format!("room for {needed} bytes"));
+    match free_bytes(directory) {
+        Some(free) => error.found(format!("{free} bytes free")),
+        None => error,
+    }
+}
+
+fn free_bytes(directory: &Path) -> Option<u64> {
+    let status = rustix::fs::statvfs(directory).ok()?;
+    Some(status.f_bavail.saturating_mul(status.f_frsize))
+}
+
+/// Takes the room for a file of `bytes` before its content is written. File systems that cannot are
+/// left alone.
+fn reserve(file: &File, bytes: u64) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    if bytes > 0 {
+        let flags = rustix::fs::FallocateFlags::empty();
+        let answer = rustix::fs::fallocate(file, flags, 0, bytes);
+        if let Err(errno @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) = answer {
+            return Err(Error::from_io("reserving room", file.path(), errno.into()));
+        }
+    }
+    Ok(())
+}
+
 /// Creates a directory and those above it that are missing, each one durably.
 pub fn create_directory(path: &Path) -> Result<()> {
     let mut missing = Vec::new();
@@ -219,6 +264,15 @@ fn parent_of(path: &Path) -> &Path {
 mod tests {
     use super::*;
     use rustix::fs::{CWD, FileType, Mode};
+
+    #[test]
+    fn what_cannot_fit_is_refused_before_it_is_written() {
+        let scratch = tempfile::tempdir().unwrap();
+        expect_room(scratch.path(), 1).unwrap();
+        let error = expect_room(scratch.path(), 1 << 62).unwrap_err();
+        assert_eq!(error.rule(), "storage-full");
+        assert!(error.to_string().contains("room for 4611686018427387904"));
+    }
 
     #[test]
     fn what_is_no_regular_file_is_never_replaced() {

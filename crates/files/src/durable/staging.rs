@@ -9,8 +9,8 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use super::{
-    TEMPORARY_PREFIX, forget_staged, hold, name_staged, parent_of, remove_tree,
-    rename_without_replacing, set_mode, staged, sync_directory,
+    TEMPORARY_PREFIX, expect_room, forget_staged, hold, name_staged, parent_of, remove_tree,
+    rename_without_replacing, reserve, set_mode, staged, sync_directory, with_needed,
 };
 use crate::{Digest, OpenedFile, RelativePath};
 
@@ -93,33 +93,31 @@ impl StagingDirectory {
     /// Writes a new file.
     pub fn write(&self, path: &RelativePath, bytes: &[u8]) -> Result<()> {
         let mut file = self.create(path)?;
-        file.write_all(bytes).map_err(|source| {
-            let error = Error::from_io("writing", file.path(), source);
-            self.with_needed(error, bytes.len() as u64)
-        })
+        let size = bytes.len() as u64;
+        reserve(&file, size)
+            .and_then(|()| {
+                file.write_all(bytes)
+                    .map_err(|source| Error::from_io("writing", file.path(), source))
+            })
+            .map_err(|error| self.with_needed(error, size))
     }
 
     /// Copies an opened file to a new one, and returns the digest of the copied bytes.
     pub fn copy(&self, path: &RelativePath, source: &OpenedFile) -> Result<Digest> {
         let mut target = self.create(path)?;
-        source
-            .copy_to(&mut target)
+        reserve(&target, source.len())
+            .and_then(|()| source.copy_to(&mut target))
             .map_err(|error| self.with_needed(error, source.len()))
     }
 
-    /// Adds to an error about a full disk how many bytes were to be written and how many are free.
+    /// See [`super::with_needed`].
     pub fn with_needed(&self, error: Error, needed: u64) -> Error {
-        if error.rule() != "storage-full" {
-            return error;
-        }
-        let error = error.expected(format!("room for {needed} bytes"));
-        match rustix::fs::fstatvfs(&self.lock) {
-            Ok(status) => error.found(format!(
-                "{} bytes free",
-                status.f_bavail.saturating_mul(status.f_frsize)
-            )),
-            Err(_) => error,
-        }
+        with_needed(error, &self.path, needed)
+    }
+
+    /// See [`super::expect_room`].
+    pub fn expect_room(&self, bytes: u64) -> Result<()> {
+        expect_room(&self.path, bytes)
     }
 
     /// Makes everything staged durable and readable by all. Publishing does that too; who publishes
