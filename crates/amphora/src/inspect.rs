@@ -4,14 +4,26 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use amphora_bundle::{Bundle, Manifest, Summary};
-use amphora_error::Result;
+use amphora_error::{Error, Result};
 use amphora_files::{Digest, sha256};
 use amphora_onnx::proto::ModelProto;
-use amphora_onnx::{Contract, Limits, Model};
+use amphora_onnx::{CheckReport, Contract, Limits, Model};
+use amphora_verify::OnnxCheck;
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::Subject;
+
+/// Most bytes of external data that are read in order to describe a graph.
+const MAX_WEIGHTS_READ: u64 = 256 << 20;
+
+/// What describing a graph may cost: its weights are left on disk when they are large.
+pub(crate) fn description_limits() -> Limits {
+    Limits {
+        external_read_bytes: MAX_WEIGHTS_READ,
+        ..Limits::default()
+    }
+}
 
 /// What [`inspect`] found.
 #[derive(Debug, Clone, Serialize)]
@@ -59,8 +71,12 @@ pub struct GraphInspection {
     /// Inputs, outputs, opset, operators, parameters.
     #[serde(flatten)]
     pub contract: Contract,
-    /// How many weights are NaN or infinite.
-    pub nonfinite_weights: u64,
+    /// How many weights are NaN or infinite; absent when they are more than are read for this.
+    pub nonfinite_weights: Option<u64>,
+    /// What the model check found: the faults that keep the graph from being packed or run.
+    pub onnx_check: OnnxCheck,
+    #[serde(skip)]
+    checked: CheckReport,
     /// The nodes of the main graph, when they were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<Vec<NodeInspection>>,
@@ -79,21 +95,34 @@ pub struct NodeInspection {
     pub outputs: Vec<String>,
 }
 
+impl Inspection {
+    /// The error that the model check of the graph amounts to: what is described here may be neither
+    /// packed nor run.
+    pub fn verdict(&self) -> Option<Error> {
+        let (graph, path) = match self {
+            Self::Onnx(onnx) => (&onnx.graph, &onnx.path),
+            Self::Bundle(bundle) => (&bundle.graph, &bundle.summary.path),
+        };
+        let failure = graph.checked.clone().into_result().err();
+        failure.map(|error| error.in_file(path))
+    }
+}
+
 /// Describes a bundle or an ONNX file; with `nodes`, every node of its main graph too.
 ///
-/// Of a bundle the manifest and the entry graph are checked while they are read; `verify` checks
-/// everything.
+/// What can be read is described even when it makes no sense: [`Inspection::verdict`] says so. Of a
+/// bundle the manifest and the entry graph are checked; `verify` checks everything.
 pub fn inspect(subject: &Subject, nodes: bool) -> Result<Inspection> {
     match subject {
         Subject::Onnx(path) => {
-            let model = Model::open(path, &Limits::default())?;
+            let model = Model::open(path, &description_limits())?;
             let bytes = model.bytes().cloned().unwrap_or_default();
             Ok(Inspection::Onnx(Box::new(OnnxInspection {
                 path: path.clone(),
                 size: bytes.len() as u64,
                 sha256: sha256(&bytes),
                 producer: producer(model.proto()),
-                external_files: model.external_files().keys().cloned().collect(),
+                external_files: external_files(&model),
                 graph: graph(&model, nodes).map_err(|error| error.in_file(path))?,
             })))
         }
@@ -126,11 +155,24 @@ pub(crate) fn decoded(
 }
 
 fn graph(model: &Model, nodes: bool) -> Result<GraphInspection> {
+    let checked = model.check_report();
     Ok(GraphInspection {
         contract: model.contract()?,
-        nonfinite_weights: model.nonfinite_weights(),
+        nonfinite_weights: (model.unread_files().is_empty()).then(|| model.nonfinite_weights()),
+        onnx_check: OnnxCheck {
+            passed: checked.is_ok(),
+            errors: checked.errors.iter().map(ToString::to_string).collect(),
+        },
+        checked,
         nodes: nodes.then(|| list_nodes(model.proto())),
     })
+}
+
+fn external_files(model: &Model) -> Vec<String> {
+    let mut names: Vec<String> = model.external_files().keys().cloned().collect();
+    names.extend(model.unread_files().iter().cloned());
+    names.sort();
+    names
 }
 
 fn producer(proto: &ModelProto) -> String {

@@ -160,12 +160,12 @@ struct Claim<'m> {
 }
 
 /// Checks every tensor of a model, opens what they refer to, and returns the content of those files
-/// by location.
+/// by location; no content of files beyond [`Limits::external_read_bytes`].
 pub(crate) fn resolve(
     model: &ModelProto,
     source: &Source<'_>,
     limits: &Limits,
-) -> Result<BTreeMap<String, Bytes>> {
+) -> Result<BTreeMap<String, Option<Bytes>>> {
     let mut claims: BTreeMap<RelativePath, Vec<Claim<'_>>> = BTreeMap::new();
     let mut claimed = 0_u64;
     visit::tensors(model, &mut |place, _, tensor| {
@@ -218,9 +218,9 @@ fn read<'c, 'm>(
     source: &Source<'_>,
     total: &mut u64,
     limits: &Limits,
-) -> Result<Bytes, (&'c Claim<'m>, Error)> {
+) -> Result<Option<Bytes>, (&'c Claim<'m>, Error)> {
     let Some(first) = claims.first() else {
-        return Ok(Bytes::new());
+        return Ok(None);
     };
     let mut check = |available: u64| {
         *total = total.saturating_add(available);
@@ -236,6 +236,9 @@ fn read<'c, 'm>(
             let file = directory.open_file(location);
             let file = file.map_err(|error| (first, with_hint(error)))?;
             check(file.len())?;
+            if *total > limits.external_read_bytes {
+                return Ok(None);
+            }
             let contents = file.contents(limits.external_bytes);
             contents.map_err(|error| (first, error))?
         }
@@ -254,7 +257,7 @@ fn read<'c, 'm>(
     for claim in claims {
         verify_checksum(claim, &bytes).map_err(|error| (claim, error))?;
     }
-    Ok(bytes)
+    Ok(Some(bytes))
 }
 
 fn with_hint(error: Error) -> Error {

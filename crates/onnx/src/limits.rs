@@ -11,6 +11,10 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Bytes of all external data files together, and of all tensors in them.
     pub external_bytes: u64,
+    /// Bytes of external data that are read into memory. The files beyond are opened, and every
+    /// reference is compared with their sizes, but their content is left where it is: for callers
+    /// that ask what a model is and do not run it.
+    pub external_read_bytes: u64,
     /// Messages in the model file: nodes, attributes, tensors, types, dimensions, and every field
     /// that is unknown.
     pub messages: u64,
@@ -37,6 +41,7 @@ impl Default for Limits {
         Self {
             file_bytes: (1 << 31) - 1,
             external_bytes: 16 << 30,
+            external_read_bytes: u64::MAX,
             messages: 5_000_000,
             nesting: 100,
             decoded_bytes: 256 << 20,

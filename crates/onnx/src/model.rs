@@ -1,6 +1,6 @@
 //! A model in memory: decoded, checked for size, its external data at hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -25,6 +25,7 @@ pub struct Model {
     proto: ModelProto,
     bytes: Option<Bytes>,
     external: BTreeMap<String, Bytes>,
+    unread: BTreeSet<String>,
     limits: Limits,
 }
 
@@ -127,11 +128,19 @@ impl Model {
             let message = "not a valid ONNX model: it has no graph";
             return Err(Error::malformed("graph-missing", message));
         }
-        let external = external::resolve(&proto, source, limits)?;
+        let mut external = BTreeMap::new();
+        let mut unread = BTreeSet::new();
+        for (location, content) in external::resolve(&proto, source, limits)? {
+            match content {
+                Some(bytes) => drop(external.insert(location, bytes)),
+                None => drop(unread.insert(location)),
+            }
+        }
         Ok(Self {
             proto,
             bytes,
             external,
+            unread,
             limits: limits.clone(),
         })
     }
@@ -149,6 +158,12 @@ impl Model {
     /// The content of every file that a tensor refers to, by location as the model writes it.
     pub fn external_files(&self) -> &BTreeMap<String, Bytes> {
         &self.external
+    }
+
+    /// The files that tensors refer to and that were not read, being larger than
+    /// [`Limits::external_read_bytes`].
+    pub fn unread_files(&self) -> &BTreeSet<String> {
+        &self.unread
     }
 
     /// The limits that the model was read under.
@@ -180,10 +195,11 @@ impl Model {
 
     /// How many values of the floating-point initializers (binary16, bfloat16, binary32, binary64)
     /// are NaN or infinite. Reads every weight. A scalar is not a weight but a constant of the
-    /// computation, such as the minus infinity of an attention mask, and does not count.
+    /// computation, such as the minus infinity of an attention mask, and does not count. Weights in
+    /// files that were not read count as finite: see [`Model::unread_files`].
     pub fn nonfinite_weights(&self) -> u64 {
         let mut count = 0;
-        // Neither the walk nor a payload can fail: both were checked when the model was made.
+        // Neither the walk nor a payload that was read can fail: both were checked when the model was made.
         let _ = visit::tensors(&self.proto, &mut |_, role, tensor| {
             let dtype = Dtype::from_onnx(tensor.data_type.unwrap_or(0))?;
             let float = matches!(
@@ -192,7 +208,8 @@ impl Model {
             );
             let weight = matches!(role, Role::Initializer | Role::SparseValues);
             if float && weight && !tensor.dims.is_empty() {
-                count += tensor::nonfinite(dtype, &self.tensor_bytes(tensor)?);
+                let bytes = self.tensor_bytes(tensor).unwrap_or_default();
+                count += tensor::nonfinite(dtype, &bytes);
             }
             Ok(())
         });

@@ -140,7 +140,8 @@ fn collect(root: &Directory, paths: &mut Vec<RelativePath>) -> Result<()> {
 fn read(directory: &Directory, path: RelativePath) -> Result<Graph> {
     let model = Model::open_in(directory, &path, &Limits::default())?;
     let contract = model
-        .contract()
+        .check()
+        .and_then(|()| model.contract())
         .map_err(|error| error.in_file(path.beneath(directory.path())))?;
     let bytes = model.bytes().cloned().unwrap_or_default();
     let folder = match path.as_str().rsplit_once('/') {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use amphora_error::{Error, Result, quoted};
 use amphora_files::json;
-use amphora_onnx::{Contract, Limits, Model};
+use amphora_onnx::{Contract, Model};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -40,10 +40,13 @@ impl ContractCheck {
     }
 }
 
-/// The I/O contract of the ONNX file at `path`.
+/// The I/O contract of the ONNX file at `path`, which must pass the model check: nobody can keep the
+/// contract of a graph that makes no sense.
 pub fn contract(path: &Path) -> Result<Contract> {
-    Model::open(path, &Limits::default())?
-        .contract()
+    let model = Model::open(path, &crate::inspect::description_limits())?;
+    model
+        .check()
+        .and_then(|()| model.contract())
         .map_err(|error| error.in_file(path))
 }
 

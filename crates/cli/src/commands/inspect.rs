@@ -15,7 +15,7 @@ pub(crate) fn run(context: &Context, arguments: &InspectArguments) -> Result<Ver
             Inspection::Onnx(onnx) => onnx_words(onnx),
             Inspection::Bundle(bundle) => bundle_words(bundle),
         })?;
-    Ok(Verdict::Yes)
+    Ok(inspection.verdict().map_or(Verdict::Yes, Verdict::No))
 }
 
 fn onnx_words(onnx: &OnnxInspection) -> String {
@@ -82,9 +82,16 @@ fn graph_rows(graph: &GraphInspection, rows: &mut Vec<Vec<String>>) {
         rows.push(row(["", &format!("{domain} {version}")]));
     }
     rows.push(row(["parameters", &contract.parameters.to_string()]));
-    if graph.nonfinite_weights > 0 {
-        let count = format!("{} weights are NaN or infinite", graph.nonfinite_weights);
-        rows.push(row(["warning", &count]));
+    match graph.nonfinite_weights {
+        Some(0) => {}
+        Some(count) => {
+            let text = format!("{count} weights are NaN or infinite");
+            rows.push(row(["warning", &text]));
+        }
+        None => rows.push(row([
+            "warning",
+            "the weights are too many to be read for this",
+        ])),
     }
     rows.extend(specs("input", &contract.inputs));
     rows.extend(specs("output", &contract.outputs));
