@@ -184,6 +184,7 @@ fn named(row: u8, name: &'static str, hostile: &'static str) -> [Case; 2] {
         "device" => ("tar-device-name", "zip-device-name"),
         "dot" => ("tar-dot", "zip-dot"),
         "backslash" => ("tar-backslash", "zip-backslash"),
+        "unicode" => ("tar-decomposed", "zip-decomposed"),
         _ => ("tar-file-and-folder", "zip-file-and-folder"),
     };
     let zip_row = if row == 33 { 40 } else { 41 };
@@ -218,6 +219,7 @@ pub(crate) fn cases() -> Vec<Case> {
         named(37, "device", "bundle/NUL"),
         named(37, "dot", "bundle/./config.json"),
         named(37, "backslash", "bundle\\config.json"),
+        named(37, "unicode", "bundle/cafe\u{301}.json"),
         named(37, "file-and-folder", "bundle/docs"),
     ];
     let mut cases: Vec<Case> = names.into_iter().flatten().collect();

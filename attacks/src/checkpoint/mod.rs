@@ -1,5 +1,6 @@
-//! Rows 42 to 45: checkpoints that want to be executed, or that lie about their tensors.
+//! Rows 42 to 45: checkpoints and arrays that want to be executed, or that lie about their tensors.
 
+mod arrays;
 mod pickle;
 mod safetensors;
 
@@ -17,6 +18,7 @@ pub(crate) const CONFIG: &str =
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = pickle::cases();
     cases.extend(safetensors::cases());
+    cases.extend(arrays::cases());
     cases
 }
 

@@ -185,7 +185,7 @@ fn configuration(
     }
 }
 
-fn configurations() -> [Case; 7] {
+fn configurations() -> [Case; 9] {
     [
         configuration(
             45,
@@ -195,12 +195,12 @@ fn configurations() -> [Case; 7] {
             "config.json",
             || CONFIG.replacen('{', "{\"d_in\": 4096,", 1).into_bytes(),
         ),
-        configuration(45, "json-nan", "NaN", MALFORMED, "config.json", || {
+        configuration(45, "json-nan", "NaN", MALFORMED, "line 1", || {
             CONFIG
                 .replacen('{', "{\"layer_norm_eps\": NaN,", 1)
                 .into_bytes()
         }),
-        configuration(45, "json-1e999", "1e999", MALFORMED, "config.json", || {
+        configuration(45, "json-1e999", "1e999", MALFORMED, "line 1", || {
             CONFIG
                 .replacen('{', "{\"layer_norm_eps\": 1e999,", 1)
                 .into_bytes()
@@ -210,6 +210,26 @@ fn configurations() -> [Case; 7] {
                 .replace("\"d_in\": 2", "\"d_in\": 18446744073709551616")
                 .into_bytes()
         }),
+        configuration(
+            45,
+            "json-bom",
+            "a byte order mark",
+            MALFORMED,
+            "config.json",
+            || format!("\u{feff}{CONFIG}").into_bytes(),
+        ),
+        configuration(
+            45,
+            "json-surrogate",
+            "half of a surrogate pair",
+            MALFORMED,
+            "line 1",
+            || {
+                CONFIG
+                    .replacen('{', "{\"name\": \"\\ud800\",", 1)
+                    .into_bytes()
+            },
+        ),
         configuration(
             45,
             "json-tail",

@@ -10,7 +10,7 @@ use amphora_onnx::proto::{
 };
 use rustix::fs::{CWD, FileType, Mode};
 
-use super::sample::{self, PAYLOAD, attribute, entry, node, opset};
+use super::sample::{self, PAYLOAD, attribute, entry, node, opset, value};
 use crate::case::{Answer, Case, Form, Outcome};
 
 const INSPECT: &str = "inspect model/model.onnx";
@@ -327,14 +327,29 @@ fn hiding_places() -> [Case; 5] {
             "the path in a branch of an If",
             "attribute 'then_branch'",
             |graph, _, tensor| {
-                let mut branch = attribute("then_branch", AttributeType::Graph);
-                branch.g = Some(Box::new(GraphProto {
-                    name: Some("inner".to_owned()),
-                    initializer: vec![tensor],
-                    ..GraphProto::default()
-                }));
-                let mut choice = node("If", &["x"], "c");
-                choice.attribute.push(branch);
+                let branch = |name, tensor| {
+                    let mut branch = attribute(name, AttributeType::Graph);
+                    branch.g = Some(Box::new(GraphProto {
+                        name: Some("inner".to_owned()),
+                        initializer: vec![TensorProto {
+                            name: Some("t".to_owned()),
+                            ..tensor
+                        }],
+                        output: vec![value("t", &[2])],
+                        ..GraphProto::default()
+                    }));
+                    branch
+                };
+                graph.initializer.push(TensorProto {
+                    dims: Vec::new(),
+                    data_type: Some(9),
+                    raw_data: Some(vec![1].into()),
+                    ..sample::tensor("flag")
+                });
+                let mut choice = node("If", &["flag"], "c");
+                choice.attribute.push(branch("then_branch", tensor));
+                let sound = sample::tensor("t");
+                choice.attribute.push(branch("else_branch", sound));
                 graph.node.push(choice);
             },
         ),
@@ -348,6 +363,7 @@ fn hiding_places() -> [Case; 5] {
                     domain: Some("own".to_owned()),
                     node: vec![constant(tensor)],
                     output: vec!["c".to_owned()],
+                    opset_import: vec![opset("", 17)],
                     ..FunctionProto::default()
                 });
             },
@@ -381,9 +397,10 @@ fn hiding_places() -> [Case; 5] {
             |graph, _, tensor| {
                 let mut several = attribute("several", AttributeType::Tensors);
                 several.tensors = vec![sample::tensor("first"), tensor];
-                let mut constant = node("Constant", &[], "c");
-                constant.attribute.push(several);
-                graph.node.push(constant);
+                let mut custom = node("Several", &[], "c");
+                custom.domain = Some("own".to_owned());
+                custom.attribute.push(several);
+                graph.node.push(custom);
             },
         ),
     ]

@@ -34,7 +34,74 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(versions());
     cases.extend(functions());
     cases.extend(expansion());
+    cases.extend(looked_at());
     cases
+}
+
+/// Cases that are not run but only looked at: `inspect` describes what it can read and says what is
+/// wrong with it; what makes no sense has no contract.
+const LOOKED_AT: [(&str, &str, &str); 12] = [
+    ("cycle", "cycle-inspected", "inspect model.onnx"),
+    ("cycle", "cycle-contract", "contract model.onnx"),
+    (
+        "dangling-input",
+        "dangling-input-inspected",
+        "inspect model.onnx --graph",
+    ),
+    (
+        "dangling-input",
+        "dangling-input-contract",
+        "contract model.onnx",
+    ),
+    (
+        "name-made-twice",
+        "name-made-twice-inspected",
+        "inspect model.onnx",
+    ),
+    (
+        "output-absent",
+        "output-absent-contract",
+        "contract model.onnx",
+    ),
+    (
+        "operators-unknown-listed",
+        "operators-unknown-inspected",
+        "inspect model.onnx",
+    ),
+    (
+        "opset-future",
+        "opset-future-contract",
+        "contract model.onnx",
+    ),
+    ("ir-none", "ir-none-inspected", "inspect model.onnx"),
+    (
+        "function-calls-itself",
+        "function-calls-itself-inspected",
+        "inspect model.onnx",
+    ),
+    (
+        "function-calls-itself",
+        "function-calls-itself-contract",
+        "contract model.onnx",
+    ),
+    (
+        "functions-inline-to-2-39",
+        "functions-inline-to-2-39-inspected",
+        "inspect model.onnx",
+    ),
+];
+
+fn looked_at() -> Vec<Case> {
+    let cases = LOOKED_AT.into_iter().filter_map(|(of, name, command)| {
+        let mut all = order().into_iter().chain(versions()).chain(functions());
+        let case = all.find(|case| case.name == of)?;
+        Some(Case {
+            name,
+            command,
+            ..case
+        })
+    });
+    cases.collect()
 }
 
 fn order() -> [Case; 6] {

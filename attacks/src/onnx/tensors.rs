@@ -1,10 +1,12 @@
-//! Rows 15 to 18 and 29: tensors whose shape, dtype and payload contradict each other.
+//! Rows 15 to 18, 29 and 32: tensors whose shape, dtype and payload contradict each other, or are odd.
 
 use amphora_error::ErrorKind::{Limit, Malformed, Unsupported};
 use amphora_onnx::proto::TensorProto;
 use bytes::Bytes;
 
+use super::graph::int64s;
 use super::sample::{self, RUN};
+use crate::bundle::sample::make_of;
 use crate::case::{Answer, Case, Form};
 
 const PLACE: &str = "initializer 'w'";
@@ -29,7 +31,13 @@ fn weight(
         write: Box::new(move |root, form| {
             let mut tensor = sample::tensor("w");
             change(&mut tensor, form);
-            let model = sample::edited(|graph| graph.initializer = vec![tensor]);
+            let model = sample::edited(|graph| {
+                graph.initializer = vec![tensor];
+                if row < 29 {
+                    // A weight of any shape is sound where nothing uses it.
+                    graph.node = vec![sample::node("Identity", &["x"], "y")];
+                }
+            });
             sample::save(&root.join("model.onnx"), &model)
         }),
     }
@@ -150,5 +158,88 @@ pub(crate) fn cases() -> Vec<Case> {
             },
         )
     });
+    cases.extend(sealed());
+    cases.extend(huge());
     cases
+}
+
+/// The same weights in a bundle, whose manifest counts them.
+fn sealed() -> [Case; 3] {
+    let rows = [
+        (
+            "weights-not-finite-strict",
+            "verify ./bundle --strict",
+            Answer::Refused(&[Malformed]),
+            "2 weights are NaN or infinite",
+        ),
+        (
+            "weights-not-finite-verified",
+            "verify ./bundle",
+            Answer::Accepted,
+            "2 weights are NaN or infinite",
+        ),
+        (
+            "weights-not-finite-counted",
+            "inspect ./bundle --json",
+            Answer::Accepted,
+            "\"nonfinite_weights\":2",
+        ),
+    ];
+    rows.map(|(name, command, answer, place)| Case {
+        row: 29,
+        name,
+        writes: "NaN and infinity",
+        command,
+        answer,
+        place,
+        unopened: None,
+        write: Box::new(|root, form| {
+            let weights = form.pick([f32::NAN, f32::INFINITY], [1.0, 2.0]);
+            let model = sample::edited(|graph| {
+                let raw = weights.map(f32::to_le_bytes).concat();
+                graph.initializer[0].raw_data = Some(raw.into());
+            });
+            make_of(root, &model, [1.0 + weights[0], 2.0 + weights[1]]).map(drop)
+        }),
+    })
+}
+
+/// More than 4 GiB of weights, two values of which are used.
+fn huge() -> [Case; 2] {
+    let rows = [
+        ("external-4-gib", "inspect model.onnx"),
+        ("external-4-gib-contract", "contract model.onnx"),
+    ];
+    rows.map(|(name, command)| Case {
+        row: 32,
+        name,
+        writes: "external data of 4 GiB and 8 bytes, all of it a hole",
+        command,
+        answer: Answer::Accepted,
+        place: "1073741826",
+        unopened: None,
+        write: Box::new(|root, form| {
+            let count: i64 = form.pick((1 << 30) + 2, 2);
+            let bytes = count as u64 * 4;
+            let weights = TensorProto {
+                dims: vec![count],
+                raw_data: None,
+                data_location: Some(TensorProto::LOCATION_EXTERNAL),
+                external_data: vec![
+                    sample::entry("location", "weights.bin"),
+                    sample::entry("length", &bytes.to_string()),
+                ],
+                ..sample::tensor("w")
+            };
+            let model = sample::edited(|graph| {
+                graph.initializer = vec![weights, int64s("i", &[0, 1])];
+                graph.node = vec![
+                    sample::node("Gather", &["w", "i"], "g"),
+                    sample::node("Add", &["x", "g"], "y"),
+                ];
+            });
+            fs_err::File::create(root.join("weights.bin"))?.set_len(bytes)?;
+            sample::save(&root.join("model.onnx"), &model)
+        }),
+    })
 }

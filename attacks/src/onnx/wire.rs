@@ -70,36 +70,50 @@ fn followed_by(more: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The sample with an `If` node whose branch holds one, and so on; written from the inside to the
-/// outside, backwards, so that it takes no recursion and no quadratic time.
+/// The sample with a node whose attribute is a graph that holds such a node, and so on; written from
+/// the inside to the outside, backwards, so that it takes no recursion and no quadratic time.
 fn nested(depth: usize) -> Vec<u8> {
     let mut backwards: Vec<u8> = Vec::new();
     let mut prepend = |bytes: &[u8]| {
         backwards.extend(bytes.iter().rev());
         backwards.len()
     };
-    // GraphProto.name = 2; GraphProto.node = 1; NodeProto.attribute = 5, .op_type = 4;
-    // AttributeProto.g = 6, .type = 20 (GRAPH = 5), .name = 1; ModelProto.graph = 7.
+    let sound = sample::model();
+    let graph = graph_bytes(sound.graph.as_ref().unwrap_or(&Default::default()));
+    // GraphProto.name = 2; GraphProto.node = 1; NodeProto.attribute = 5, .output = 2, .op_type = 4,
+    // .domain = 7; AttributeProto.g = 6, .type = 20 (GRAPH = 5), .name = 1; ModelProto.graph = 7.
     let mut length = prepend(&delimited(2, b"g"));
-    for _ in 0..depth {
+    for level in (0..depth).rev() {
         let mut wrap = |field: u64, before: &[u8]| {
             let mut header = key(field, DELIMITED);
             header.extend(varint(length as u64));
             length = prepend(&[before, &header].concat());
         };
-        let name = delimited(1, b"then_branch");
+        let name = delimited(1, b"body");
         let kind = [key(20, VARINT), varint(5)].concat();
         wrap(6, &[name, kind].concat());
-        wrap(5, &delimited(4, b"If"));
-        wrap(1, &delimited(2, b"g"));
+        let output = delimited(2, format!("o{level}").as_bytes());
+        let operator = [delimited(4, b"Nest"), delimited(7, b"com.example")].concat();
+        wrap(5, &[output, operator].concat());
+        // The outermost node is the last one of the sample.
+        let around = match level {
+            0 => graph.clone(),
+            _ => delimited(2, b"g"),
+        };
+        wrap(1, &around);
     }
     let mut header = key(7, DELIMITED);
     header.extend(varint(length as u64));
     prepend(&header);
     backwards.reverse();
-    // ModelProto.ir_version = 1; ModelProto.opset_import = 8, its version = 2.
+    // ModelProto.ir_version = 1; ModelProto.opset_import = 8, its domain = 1 and version = 2.
     backwards.extend([key(1, VARINT), varint(8)].concat());
     backwards.extend(delimited(8, &[key(2, VARINT), varint(17)].concat()));
+    let custom = [
+        delimited(1, b"com.example"),
+        [key(2, VARINT), varint(1)].concat(),
+    ];
+    backwards.extend(delimited(8, &custom.concat()));
     backwards
 }
 
