@@ -1,12 +1,37 @@
 //! The swarm planner: from recorded runs to a decision.
 
+#[cfg(feature = "training")]
+mod dataset;
 mod decide;
+#[cfg(feature = "training")]
+mod import;
+#[cfg(feature = "training")]
+mod simulate;
 #[cfg(feature = "training")]
 mod train;
 
-pub use amphora_planner::contracts::{PlannerAction, PlannerInput};
+pub use amphora_planner::contracts::{Objective, PlannerAction, PlannerInput};
+#[cfg(feature = "training")]
+pub use amphora_training::bench::BenchSummary;
+#[cfg(feature = "training")]
+pub use amphora_training::dataset::NOTABLE_SHIFT;
+#[cfg(feature = "training")]
+pub use amphora_training::import::Imported;
+#[cfg(feature = "training")]
+pub use amphora_training::simulator::Simulation;
+#[cfg(feature = "training")]
+pub use amphora_training::stats::Stats;
 #[cfg(feature = "training")]
 pub use amphora_training::train::{ModelKind, Progress, Stage, TrainConfig, TrainingReport};
+#[cfg(feature = "training")]
+pub use dataset::{
+    DEFAULT_SIMILAR_RUNS, DatasetBuilt, DatasetRequest, LeftOut, ReplayBenchRequest, build_dataset,
+    dataset_stats, replay_bench,
+};
 pub use decide::{DecideRequest, decide};
+#[cfg(feature = "training")]
+pub use import::{ImportTrialsRequest, import_trials};
+#[cfg(feature = "training")]
+pub use simulate::{SimulatedRuns, simulate_runs};
 #[cfg(feature = "training")]
 pub use train::{TrainRequest, train};

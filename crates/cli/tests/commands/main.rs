@@ -16,5 +16,7 @@ mod bundles;
 mod fixtures;
 // Engines in processes of their own: which models, what is remembered, no orphans.
 mod walls;
+// The planner: recorded trials to archives, datasets and winners.
+mod planner_data;
 // Full disks, read-only places, signals, closed pipes.
 mod weather;

@@ -2,8 +2,9 @@
 //!
 //! * [`Trials`]: the recorded runs, read strictly.
 //! * [`Plan`]: what an action means for runs: how many, and how long each may take.
-//! * [`Replay`]: one draw of recorded runs for every issue, by a seed; [`Replay::outcome`] answers for
-//!   any action in well under a microsecond.
+//! * [`Recorded`]: the runs by issue and toolchain, from which a seed makes a [`Draw`] for one issue.
+//! * [`Replay`]: a draw for every issue; [`Replay::outcome`] answers for any action in well under a
+//!   microsecond.
 //!
 //! # The rule
 //!
@@ -117,21 +118,23 @@ pub fn wall_ms(runs: &[Run]) -> u64 {
     first.unwrap_or_else(|| runs.iter().map(|run| run.duration_ms).max().unwrap_or(0))
 }
 
-/// One draw of recorded runs for every issue.
+/// Recorded runs by issue and toolchain: what draws are made from.
 #[derive(Debug, Clone)]
-pub struct Replay<'a> {
+pub struct Recorded<'a> {
     trials: &'a Trials,
-    draws: HashMap<&'a str, Vec<usize>>,
+    toolchains: Vec<String>,
+    /// For each issue the runs of each toolchain.
+    pools: HashMap<&'a str, Vec<Vec<usize>>>,
 }
 
-impl<'a> Replay<'a> {
-    /// Draws runs for every issue: `toolchains` in the order of their priority.
+impl<'a> Recorded<'a> {
+    /// Sorts the trials: `toolchains` in the order of their priority.
     ///
     /// # Errors
     ///
     /// No toolchain (`toolchains-empty`), one named twice (`toolchain-duplicate`), or one of which no
     /// run is recorded (`toolchain-unknown`).
-    pub fn new(trials: &'a Trials, toolchains: &[String], seed: u64) -> Result<Self> {
+    pub fn new(trials: &'a Trials, toolchains: &[String]) -> Result<Self> {
         if toolchains.is_empty() {
             return Err(Error::usage(
                 "toolchains-empty",
@@ -151,14 +154,14 @@ impl<'a> Replay<'a> {
             .enumerate()
             .map(|(rank, name)| (name.as_str(), rank))
             .collect();
-        let mut recorded: HashMap<&'a str, Vec<Vec<usize>>> = HashMap::new();
+        let mut pools: HashMap<&'a str, Vec<Vec<usize>>> = HashMap::new();
         let mut seen = vec![false; toolchains.len()];
         for (index, trial) in trials.as_slice().iter().enumerate() {
             let Some(rank) = rank.get(trial.toolchain.as_str()) else {
                 continue;
             };
             seen[*rank] = true;
-            recorded
+            pools
                 .entry(&trial.issue_id)
                 .or_insert_with(|| vec![Vec::new(); toolchains.len()])[*rank]
                 .push(index);
@@ -170,33 +173,50 @@ impl<'a> Replay<'a> {
                     .found(quoted(&toolchains[unknown]).to_string()),
             );
         }
-        let draws = recorded
-            .into_iter()
-            .map(|(issue, pools)| (issue, draw(seed, issue, toolchains, pools)))
-            .collect();
-        Ok(Self { trials, draws })
+        Ok(Self {
+            trials,
+            toolchains: toolchains.to_vec(),
+            pools,
+        })
     }
 
-    /// The runs that `action` stands for on this issue, each cut at the action's cap; none where the
-    /// issue is not recorded or the action is no plan of runs ([`Plan::of`]).
-    pub fn runs(&self, issue_id: &str, action: &NamedAction) -> Vec<Run> {
-        Plan::of(action).map_or_else(Vec::new, |plan| self.planned(issue_id, plan).collect())
+    /// The draw of `seed` for one issue; none where nothing is recorded of it.
+    pub fn draw(&self, issue_id: &str, seed: u64) -> Option<Draw<'a>> {
+        let pools = self.pools.get(issue_id)?;
+        Some(Draw {
+            trials: self.trials,
+            runs: draw(seed, issue_id, &self.toolchains, pools.clone()),
+        })
+    }
+}
+
+/// One draw of recorded runs for one issue: for slot 0, 1, ...
+#[derive(Debug, Clone)]
+pub struct Draw<'a> {
+    trials: &'a Trials,
+    runs: Vec<usize>,
+}
+
+impl<'a> Draw<'a> {
+    /// The runs that `action` stands for, each cut at the action's cap; none where the action is no plan
+    /// of runs ([`Plan::of`]).
+    pub fn runs(&self, action: &NamedAction) -> Vec<Run> {
+        Plan::of(action).map_or_else(Vec::new, |plan| self.planned(plan).collect())
     }
 
-    fn planned(&self, issue_id: &str, plan: Plan) -> impl Iterator<Item = Run> {
-        let draws = self.draws.get(issue_id).map_or(&[][..], Vec::as_slice);
-        let runs = plan.runs.min(draws.len());
-        draws[..runs]
+    fn planned(&self, plan: Plan) -> impl Iterator<Item = Run> {
+        let runs = plan.runs.min(self.runs.len());
+        self.runs[..runs]
             .iter()
             .filter_map(move |index| Run::cut(self.trials, *index, plan.cap_ms))
     }
 
-    /// What `action` would have come to on this issue; none as for [`Replay::runs`].
-    pub fn outcome(&self, issue_id: &str, action: &NamedAction) -> Option<ReplayOutcome<'a>> {
+    /// What `action` would have come to; none as for [`Draw::runs`].
+    pub fn outcome(&self, action: &NamedAction) -> Option<ReplayOutcome<'a>> {
         let plan = Plan::of(action)?;
         let (mut passing, mut longest) = (None::<u64>, None::<Run>);
         let (mut agent_ms, mut runs) = (0_u64, 0);
-        for run in self.planned(issue_id, plan) {
+        for run in self.planned(plan) {
             runs += 1;
             agent_ms = agent_ms.saturating_add(run.duration_ms);
             if run.status == RunStatus::Success {
@@ -209,7 +229,7 @@ impl<'a> Replay<'a> {
         let longest = longest?;
         let fail_codes = match passing {
             Some(_) => Vec::new(),
-            None => self.fail_codes(issue_id, plan),
+            None => self.fail_codes(plan),
         };
         Some(ReplayOutcome {
             passed: passing.is_some(),
@@ -221,9 +241,9 @@ impl<'a> Replay<'a> {
         })
     }
 
-    fn fail_codes(&self, issue_id: &str, plan: Plan) -> Vec<&'a str> {
+    fn fail_codes(&self, plan: Plan) -> Vec<&'a str> {
         let mut codes = Vec::new();
-        for run in self.planned(issue_id, plan) {
+        for run in self.planned(plan) {
             let trial = &self.trials.as_slice()[run.trial];
             if trial.duration_ms != run.duration_ms {
                 continue;
@@ -235,6 +255,39 @@ impl<'a> Replay<'a> {
             }
         }
         codes
+    }
+}
+
+/// One draw of recorded runs for every issue.
+#[derive(Debug, Clone)]
+pub struct Replay<'a> {
+    draws: HashMap<&'a str, Draw<'a>>,
+}
+
+impl<'a> Replay<'a> {
+    /// Draws runs for every issue: `toolchains` in the order of their priority.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recorded::new`].
+    pub fn new(trials: &'a Trials, toolchains: &[String], seed: u64) -> Result<Self> {
+        let recorded = Recorded::new(trials, toolchains)?;
+        let issues = recorded.pools.keys();
+        let draws = issues.filter_map(|issue| Some((*issue, recorded.draw(issue, seed)?)));
+        Ok(Self {
+            draws: draws.collect(),
+        })
+    }
+
+    /// [`Draw::runs`] of the issue's draw; none where the issue is not recorded.
+    pub fn runs(&self, issue_id: &str, action: &NamedAction) -> Vec<Run> {
+        let draw = self.draws.get(issue_id);
+        draw.map_or_else(Vec::new, |draw| draw.runs(action))
+    }
+
+    /// [`Draw::outcome`] of the issue's draw; none where the issue is not recorded.
+    pub fn outcome(&self, issue_id: &str, action: &NamedAction) -> Option<ReplayOutcome<'a>> {
+        self.draws.get(issue_id)?.outcome(action)
     }
 }
 

@@ -20,7 +20,7 @@ use amphora_planner::contracts::{
     ActionVersion, ModelReference, Objective, PlannerAction, PlannerInput, RunStatus, Split,
     canonical_json,
 };
-use amphora_planner::replay::{MINUTE_COST, Replay, ReplayOutcome, Trials};
+use amphora_planner::replay::{MINUTE_COST, Recorded, ReplayOutcome, Trials};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -199,26 +199,27 @@ impl StageB {
 ///
 /// # Errors
 ///
-/// A toolchain of which nothing is recorded ([`Replay::new`]); no decision is on a recorded issue
+/// A toolchain of which nothing is recorded ([`Recorded::new`]); no decision is on a recorded issue
 /// (`bench-empty`).
 pub fn bench(request: &BenchRequest) -> Result<StageB> {
     let config_hash = config_hash(request)?;
+    let recorded = Recorded::new(request.trials, request.toolchains)?;
     let mut rows = Vec::new();
     let mut without_trials = 0;
     let mut winners: BTreeMap<String, u64> = BTreeMap::new();
     let mut actions = Actions::default();
     for row in &request.dataset.rows {
-        let replay = Replay::new(
-            request.trials,
-            request.toolchains,
-            draw_seed(request.seed, &row.run_id),
-        )?;
         let input = &row.planner_input;
+        let seed = draw_seed(request.seed, &row.run_id);
+        let Some(draw) = recorded.draw(&input.issue.issue_id, seed) else {
+            without_trials += 1;
+            continue;
+        };
         let mut candidates: Vec<Candidate> = actions
             .of(&input.action_space, &input.job_type)
             .iter()
             .filter_map(|action| {
-                let outcome = replay.outcome(&input.issue.issue_id, action)?;
+                let outcome = draw.outcome(action)?;
                 Some(Candidate {
                     action: action.clone(),
                     outcome: CandidateOutcome::of(&outcome),

@@ -13,12 +13,12 @@ mod policy;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use amphora_error::Result;
+use amphora_error::{Error, Result};
 use amphora_planner::action_space::ActionSpace;
 use amphora_planner::contracts::{UniverseDefaults, time};
 use amphora_planner::history::{Attempts, DecisionKey, History, InputRequest, build_input};
 use amphora_planner::issues::{Issue, Issues};
-use amphora_planner::replay::Trials;
+use amphora_planner::replay::{Recorded, Trials};
 use serde::Serialize;
 
 use crate::publish::{publish_directory, refuse_existing};
@@ -76,10 +76,12 @@ pub struct Imported {
 /// # Errors
 ///
 /// Something is already at `out` (`output-exists`); the policy names no valid action
-/// (`policy-action`) or one that recorded trials cannot stand for (`import-action`); no decision could
-/// be formed (`import-empty`); the directory cannot be written.
+/// (`policy-action`) or one that recorded trials cannot stand for (`import-action`); a toolchain of
+/// which nothing is recorded (`toolchain-unknown`); no decision could be formed (`import-empty`); the
+/// directory cannot be written.
 pub fn import(request: &ImportRequest, out: &Path) -> Result<Imported> {
     refuse_existing(out)?;
+    Recorded::new(request.trials, request.toolchains)?;
     let issues: HashMap<&str, &Issue> = request
         .issues
         .issues
@@ -98,6 +100,17 @@ pub fn import(request: &ImportRequest, out: &Path) -> Result<Imported> {
         decisions,
         left_over,
     } = form(&trials, request.toolchains, &choose)?;
+    if decisions.is_empty() {
+        return Err(Error::negative(
+            "import-empty",
+            "no decision could be formed: no issue has enough trials for the policy's action",
+        )
+        .found(format!(
+            "{} trials, of which {} are of listed issues",
+            request.trials.as_slice().len(),
+            trials.as_slice().len()
+        )));
+    }
     let workcells: Vec<Vec<Workcell>> = decisions
         .iter()
         .enumerate()

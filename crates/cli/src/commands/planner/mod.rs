@@ -1,6 +1,10 @@
 //! `amphora planner`: one file for each sub-command, its arguments included.
 
+mod bench;
+mod dataset;
 mod decide;
+mod import;
+mod stats;
 mod train;
 
 use amphora::Result;
@@ -17,6 +21,14 @@ pub(crate) struct PlannerArguments {
 /// The sub-commands of `amphora planner`.
 #[derive(Debug, Subcommand)]
 enum PlannerCommand {
+    /// Turn recorded trials into archives of decisions
+    Import(import::ImportArguments),
+    /// Build a dataset from archives: one row for each decision, nothing from its future
+    Dataset(dataset::DatasetArguments),
+    /// Count what there is to learn from in archives, and say whether it is enough
+    Stats(stats::StatsArguments),
+    /// Replay every valid action for every decision of a dataset on recorded trials, and name winners
+    Bench(bench::BenchArguments),
     /// Choose swarm and budgets for one issue
     Decide(decide::DecideArguments),
     /// Train a model on a dataset
@@ -25,6 +37,10 @@ enum PlannerCommand {
 
 pub(crate) fn run(context: &Context, arguments: PlannerArguments) -> Result<Verdict> {
     match arguments.command {
+        PlannerCommand::Import(arguments) => import::run(context, arguments),
+        PlannerCommand::Dataset(arguments) => dataset::run(context, arguments),
+        PlannerCommand::Stats(arguments) => stats::run(context, arguments),
+        PlannerCommand::Bench(arguments) => bench::run(context, arguments),
         PlannerCommand::Decide(arguments) => decide::run(context, &arguments),
         PlannerCommand::Train(arguments) => train::run(context, &arguments),
     }

@@ -1,0 +1,18 @@
+//! From recorded trials to datasets: what gets in, what does not, and that it is always the same.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+// Simulated archives in a scratch directory, and archives planted among them.
+mod scene;
+
+// Import: archives that say what the trials say.
+mod import;
+// Nothing from the future, no sibling, no copy; the same bytes whatever the order.
+mod leakage;
+// Row 107: what a dataset refuses or reports.
+mod poison;
+// Datasets and benches on disk.
+mod files;
+// Winners, statistics, the simulator.
+mod outcomes;
+// The recordings beside the checkout.
+mod recordings;
