@@ -1,6 +1,7 @@
 //! Training into a directory: resumable, and the same bytes whether or not it was interrupted.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use amphora_error::{Error, Result};
 use amphora_files::{Digest, Hasher, OpenedFile, durable, json, sha256};
@@ -76,7 +77,10 @@ pub fn train(
     let mut members = Vec::with_capacity(count);
     for member in 0..count {
         let directory = member_directory(out, config.model, member);
-        if !directory.is_dir() {
+        if directory.is_dir() {
+            // What a killed run was writing; nobody else writes here.
+            durable::sweep_stale(&directory, Duration::ZERO)?;
+        } else {
             durable::create_directory(&directory)?;
         }
         let examples = weighted(&training, &groups, config, member);
