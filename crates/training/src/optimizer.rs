@@ -8,7 +8,7 @@
 use amphora_error::{Error, Result};
 use rayon::prelude::*;
 
-use crate::model::Parameter;
+use crate::model::{Parameter, vectorized};
 
 /// Constants of the optimizer; the defaults are PyTorch's with document 001's weight decay.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -225,11 +225,13 @@ const LANES: usize = 16;
 impl Constants {
     /// One step with a gradient.
     fn apply(self, p: &mut [f32], m: &mut [f32], v: &mut [f32], gradient: &[f32], step: Step) {
-        for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(gradient) {
-            *m = self.beta1 * *m + (1.0 - self.beta1) * g;
-            *v = self.beta2 * *v + (1.0 - self.beta2) * (g * g);
-            *p = *p * step.shrink - step.size * *m / (v.sqrt() * step.root + self.epsilon);
-        }
+        vectorized(|| {
+            for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(gradient) {
+                *m = self.beta1 * *m + (1.0 - self.beta1) * g;
+                *v = self.beta2 * *v + (1.0 - self.beta2) * (g * g);
+                *p = *p * step.shrink - step.size * *m / (v.sqrt() * step.root + self.epsilon);
+            }
+        });
     }
 
     /// Steps without a gradient.
@@ -247,9 +249,11 @@ impl Constants {
         let (p, p_rest) = p.as_chunks_mut::<LANES>();
         let (m, m_rest) = m.as_chunks_mut::<LANES>();
         let (v, v_rest) = v.as_chunks_mut::<LANES>();
-        for ((p, m), v) in p.iter_mut().zip(m).zip(v) {
-            self.catch_up_lanes(p, m, v, steps);
-        }
+        vectorized(|| {
+            for ((p, m), v) in p.iter_mut().zip(m).zip(v) {
+                self.catch_up_lanes(p, m, v, steps);
+            }
+        });
         for ((p, m), v) in p_rest.iter_mut().zip(m_rest).zip(v_rest) {
             let one = std::array::from_mut;
             self.catch_up_lanes(one(p), one(m), one(v), steps);

@@ -5,8 +5,8 @@
 use amphora_planner::action_space::{Action, ActionSpace};
 use amphora_planner::contracts::PlannerInput;
 use amphora_training::train::{
-    ActionOutcome, Decoding, Label, ModelKind, TrainConfig, TrainedModel, TrainingRow, train,
-    train_in_memory,
+    ActionOutcome, Decoding, Label, ModelKind, TrainConfig, TrainedModel, TrainingRow, fine_tune,
+    train, train_in_memory,
 };
 use serde_json::json;
 
@@ -366,4 +366,95 @@ fn soft_labels_and_class_weights_train() {
     };
     let model = train_in_memory(&rows, &[], &config).unwrap();
     assert_eq!(best(&model, &rows[6].input), action(1, 2, 1));
+}
+
+#[test]
+fn fine_tuning_starts_from_the_weights_of_another_model() {
+    let scratch = tempfile::tempdir().unwrap();
+    let rows = rows(48);
+    let config = quick(ModelKind::Mlp);
+    let first = train_in_memory(&rows[..40], &rows[40..], &config).unwrap();
+    // One epoch at a rate of nearly nothing leaves what was learned.
+    let next = TrainConfig {
+        epochs: 1,
+        learning_rate: 1e-9,
+        final_learning_rate: 0.0,
+        ..config.clone()
+    };
+    let into = |initial: &TrainedModel, config: &TrainConfig, name: &str| {
+        let out = scratch.path().join(name);
+        let (training, validation) = rows.split_at(40);
+        fine_tune(
+            initial,
+            training,
+            validation,
+            config,
+            &out,
+            false,
+            &mut |_| Ok(()),
+        )
+        .map(|_| TrainedModel::open(&out).unwrap())
+    };
+    let tuned = into(&first, &next, "tuned").unwrap();
+    let input = std::slice::from_ref(&rows[5].input);
+    let (before, after) = (first.logits(input).unwrap(), tuned.logits(input).unwrap());
+    for (before, after) in before[0].iter().flatten().zip(after[0].iter().flatten()) {
+        assert!((before - after).abs() < 1e-4, "{before} and {after}");
+    }
+    let mut wider = next;
+    wider.sizes.d_hidden *= 2;
+    let refused = into(&first, &wider, "wider").err().unwrap();
+    assert_eq!(refused.rule(), "initial-model");
+}
+
+#[test]
+fn checkpoints_of_policies_export_and_answer_as_trained() {
+    use amphora_checkpoint::architecture::Architecture;
+    use amphora_checkpoint::{Checkpoint, Limits};
+    use amphora_models::{Array, Data, Precision, reference};
+    use amphora_planner::encode::FeatureSchema;
+
+    let scratch = tempfile::tempdir().unwrap();
+    let rows = rows(48);
+    let mut convolution = quick(ModelKind::Urm);
+    convolution.sizes.conv_kernel = 2;
+    let configs = [
+        quick(ModelKind::Mlp),
+        quick(ModelKind::Transformer),
+        quick(ModelKind::Urm),
+        convolution,
+    ];
+    for (number, mut config) in configs.into_iter().enumerate() {
+        config.epochs = 1;
+        let out = scratch.path().join(number.to_string());
+        train_into(&rows, &config, &out, false).unwrap();
+        let checkpoint = Checkpoint::open(&out, &Limits::default()).unwrap();
+        let document = amphora_files::json::read(out.join("config.json")).unwrap();
+        let architecture = Architecture::from_config(&document).unwrap();
+        amphora_export::export(&architecture, &checkpoint, &Default::default()).unwrap();
+
+        let ModelKind::Mlp = config.model else {
+            continue;
+        };
+        let input = &rows[1].input;
+        let schema = FeatureSchema::new(&action_space(), config.similar_runs);
+        let dense = schema.encode(input).to_dense(schema.width());
+        let dense = dense.into_iter().map(f64::from).collect();
+        let dense = Array::new(vec![1, schema.width()], Data::F64(dense)).unwrap();
+        let model = reference(&architecture, &checkpoint, Precision::F64).unwrap();
+        let truth = model
+            .forward(&[("input".to_owned(), dense)].into_iter().collect())
+            .unwrap();
+        let opened = TrainedModel::open(&out).unwrap();
+        let found = opened.logits(std::slice::from_ref(input)).unwrap();
+        for (name, found) in ["swarm", "candidates", "minutes", "iterations"]
+            .iter()
+            .zip(&found[0])
+        {
+            let expected = truth.outputs[*name].as_f64().unwrap();
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((f64::from(*found) - expected).abs() < 1e-5);
+            }
+        }
+    }
 }

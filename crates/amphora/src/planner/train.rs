@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use amphora_error::{Error, Result};
 use amphora_planner::contracts::Split;
-use amphora_training::bench::StageB;
+use amphora_training::bench::{StageB, StageBRow};
 use amphora_training::dataset::Dataset;
 use amphora_training::train::{
-    self, ModelKind, Progress, Stage, TrainConfig, TrainingReport, TrainingRow,
+    self, Label, ModelKind, Progress, Stage, TrainConfig, TrainedModel, TrainingReport, TrainingRow,
 };
 
 /// What to train on, and where to.
@@ -17,6 +17,11 @@ pub struct TrainRequest {
     pub dataset: PathBuf,
     /// The directory of the bench, for stage B and for value models.
     pub bench: Option<PathBuf>,
+    /// The directory of a checkpoint to start from.
+    pub initial: Option<PathBuf>,
+    /// Whether stage B learns how much better each action was, by the utility of its outcome, instead of
+    /// the winner alone: `Some` with the cost of an agent minute in passes.
+    pub minute_cost: Option<f64>,
     /// The model and everything about its training. The stage and the number of earlier runs are set
     /// from the files.
     pub config: TrainConfig,
@@ -56,13 +61,22 @@ pub fn train(
                 .in_file(directory));
             }
             let rows = |split: Split| -> Result<Vec<TrainingRow>> {
-                let value = config.model == ModelKind::Value;
-                // Where nothing passed there is no winner; what failed still teaches a value model.
+                // Where nothing passed there is no winner; what failed still teaches its price.
+                let outcomes = config.model == ModelKind::Value || request.minute_cost.is_some();
                 let chosen = bench
                     .rows
                     .iter()
-                    .filter(|row| row.split == split && (value || row.label_action.is_some()));
-                chosen.map(TrainingRow::of_bench).collect()
+                    .filter(|row| row.split == split && (outcomes || row.label_action.is_some()));
+                let row = |row: &StageBRow| {
+                    let mut row = TrainingRow::of_bench(row)?;
+                    if let Some(cost) = request.minute_cost {
+                        let space = &row.input.action_space;
+                        row.label =
+                            Label::by_utility(space, &row.outcomes, cost, UTILITY_TEMPERATURE);
+                    }
+                    Ok(row)
+                };
+                chosen.map(row).collect()
             };
             (rows(Split::Train)?, rows(Split::Val)?)
         }
@@ -80,12 +94,24 @@ pub fn train(
             (rows(Split::Train)?, rows(Split::Val)?)
         }
     };
-    train::train(
-        &training,
-        &validation,
-        &config,
-        &request.out,
-        request.resume,
-        progress,
-    )
+    let (out, resume) = (request.out.as_path(), request.resume);
+    match &request.initial {
+        Some(initial) => {
+            let initial = TrainedModel::open(initial)?;
+            train::fine_tune(
+                &initial,
+                &training,
+                &validation,
+                &config,
+                out,
+                resume,
+                progress,
+            )
+        }
+        None => train::train(&training, &validation, &config, out, resume, progress),
+    }
 }
+
+/// Utility apart by this much makes one action `e` times as preferred as another: about five minutes of
+/// an agent at 0.02 passes each.
+const UTILITY_TEMPERATURE: f64 = 0.1;

@@ -7,6 +7,7 @@
 use amphora_error::{Error, Result};
 use rayon::prelude::*;
 
+use super::op::vectorized;
 use super::real::Real;
 
 /// What one example shows to a model.
@@ -137,9 +138,11 @@ impl Gather {
             .with_min_len(16)
             .enumerate()
             .for_each(|(position, sum)| {
-                for (row, factor) in self.terms(position) {
-                    axpy(sum, &table[row * width..][..width], factor);
-                }
+                vectorized(|| {
+                    for (row, factor) in self.terms(position) {
+                        axpy(sum, &table[row * width..][..width], factor);
+                    }
+                });
             });
         out
     }
@@ -160,9 +163,11 @@ impl Gather {
             .zip(&groups)
             .with_min_len(16)
             .for_each(|(sum, group)| {
-                for (_, position, factor) in *group {
-                    axpy(sum, &grad[*position as usize * width..][..width], *factor);
-                }
+                vectorized(|| {
+                    for (_, position, factor) in *group {
+                        axpy(sum, &grad[*position as usize * width..][..width], *factor);
+                    }
+                });
             });
         (groups.iter().map(|group| group[0].0).collect(), out)
     }

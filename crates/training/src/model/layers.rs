@@ -7,8 +7,11 @@ use std::sync::Arc;
 
 use candle_core::WithDType as _;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
 
-use super::op::{accumulate, dtype, output, read, slice, sum, tensor, width, with_real};
+use super::op::{
+    accumulate, dtype, output, read, slice, sum, tensor, vectorized, width, with_real,
+};
 use super::real::Real;
 
 /// `x W^T + b` with `W` of shape `[out, in]`; `x` is `[.., in]`.
@@ -98,12 +101,14 @@ impl CustomOp3 for LayerNorm {
         with_real!(dtype(x), T => {
             let (weight, bias) = (slice::<T>(weight, wl)?, slice::<T>(bias, bl)?);
             let mut y = slice::<T>(x, xl)?.to_vec();
-            for row in y.chunks_exact_mut(width(xl.shape())) {
-                let (mean, scale) = moments(row, T::from_f64(self.eps));
-                for ((x, w), b) in row.iter_mut().zip(weight).zip(bias) {
-                    *x = (*x - mean) * scale * *w + *b;
+            vectorized(|| {
+                for row in y.chunks_exact_mut(width(xl.shape())) {
+                    let (mean, scale) = moments(row, T::from_f64(self.eps));
+                    for ((x, w), b) in row.iter_mut().zip(weight).zip(bias) {
+                        *x = (*x - mean) * scale * *w + *b;
+                    }
                 }
-            }
+            });
             Ok(output(y, xl.shape()))
         })
     }
@@ -121,10 +126,12 @@ impl CustomOp3 for LayerNorm {
             let (mut dw, mut db) = (vec![T::default(); n], vec![T::default(); n]);
             let dx = read::<T, _>(x, |x| read::<T, _>(weight, |weight| read::<T, _>(grad, |grad| {
                 let mut dx = grad.to_vec();
-                for (dx, x) in dx.chunks_exact_mut(n).zip(x.chunks_exact(n)) {
-                    accumulate(&mut db, dx);
-                    layer_norm_row(dx, x, weight, &mut dw, T::from_f64(self.eps));
-                }
+                vectorized(|| {
+                    for (dx, x) in dx.chunks_exact_mut(n).zip(x.chunks_exact(n)) {
+                        accumulate(&mut db, dx);
+                        layer_norm_row(dx, x, weight, &mut dw, T::from_f64(self.eps));
+                    }
+                });
                 dx
             })))???;
             let (dw, db) = (tensor(dw, n)?, tensor(db, n)?);
@@ -134,6 +141,7 @@ impl CustomOp3 for LayerNorm {
 }
 
 /// Turns a row's gradient of the result into that of the argument and adds to that of the weight.
+#[inline(always)]
 fn layer_norm_row<T: Real>(dx: &mut [T], x: &[T], weight: &[T], dw: &mut [T], eps: T) {
     let (mean, scale) = moments(x, eps);
     let count = T::from_f64(x.len() as f64);
@@ -255,6 +263,30 @@ impl Activation {
     }
 }
 
+/// Elements that one task computes.
+const CHUNK: usize = 1 << 14;
+
+/// Replaces every element by `f` of it.
+fn map<T: Real>(values: &mut [T], f: impl Fn(T) -> T + Sync) {
+    values
+        .par_chunks_mut(CHUNK)
+        .for_each(|values| vectorized(|| values.iter_mut().for_each(|x| *x = f(*x))));
+}
+
+/// Multiplies every element by `f` of its argument.
+fn scale<T: Real>(values: &mut [T], arguments: &[T], f: impl Fn(T) -> T + Sync) {
+    values
+        .par_chunks_mut(CHUNK)
+        .zip(arguments.par_chunks(CHUNK))
+        .for_each(|(values, arguments)| {
+            vectorized(|| {
+                for (value, argument) in values.iter_mut().zip(arguments) {
+                    *value *= f(*argument);
+                }
+            });
+        });
+}
+
 /// `1 / sqrt(2 pi)`.
 const INV_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
 
@@ -276,12 +308,12 @@ impl CustomOp1 for Activation {
 
     fn cpu_fwd(&self, x: &CpuStorage, xl: &Layout) -> Result<(CpuStorage, Shape)> {
         with_real!(dtype(x), T => {
-            let x = slice::<T>(x, xl)?;
-            let y = match self {
-                Self::Gelu => x.iter().map(|x| Self::Gelu.value(*x)).collect(),
-                Self::Silu => x.iter().map(|x| Self::Silu.value(*x)).collect(),
-                Self::Relu => x.iter().map(|x| Self::Relu.value(*x)).collect::<Vec<T>>(),
-            };
+            let mut y = slice::<T>(x, xl)?.to_vec();
+            match self {
+                Self::Gelu => map(&mut y, |x| Self::Gelu.value(x)),
+                Self::Silu => map(&mut y, |x| Self::Silu.value(x)),
+                Self::Relu => map(&mut y, |x| Self::Relu.value(x)),
+            }
             Ok(output(y, xl.shape()))
         })
     }
@@ -289,14 +321,13 @@ impl CustomOp1 for Activation {
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         with_real!(grad.dtype(), T => {
             let dx = read::<T, _>(x, |x| read::<T, _>(grad, |grad| {
-                let pairs = x.iter().zip(grad);
+                let mut dx = grad.to_vec();
                 match self {
-                    Self::Gelu => pairs.map(|(x, g)| *g * Self::Gelu.derivative(*x)).collect(),
-                    Self::Silu => pairs.map(|(x, g)| *g * Self::Silu.derivative(*x)).collect(),
-                    Self::Relu => pairs
-                        .map(|(x, g)| *g * Self::Relu.derivative(*x))
-                        .collect::<Vec<T>>(),
+                    Self::Gelu => scale(&mut dx, x, |x| Self::Gelu.derivative(x)),
+                    Self::Silu => scale(&mut dx, x, |x| Self::Silu.derivative(x)),
+                    Self::Relu => scale(&mut dx, x, |x| Self::Relu.derivative(x)),
                 }
+                dx
             }))??;
             Ok(Some(tensor(dx, x.shape())?))
         })

@@ -29,6 +29,7 @@ use amphora_error::{Error, Result};
 pub use entry::Entry;
 pub(crate) use entry::Gather;
 pub(crate) use network::Noise;
+pub(crate) use op::vectorized;
 pub(crate) use parameters::{Parameter, first_layer};
 pub(crate) use pass::Logits;
 pub(crate) use random::{Purpose, Random};

@@ -55,6 +55,13 @@ pub(super) fn width(shape: &Shape) -> usize {
     shape.dims().last().copied().unwrap_or(1).max(1)
 }
 
+/// Runs `f` compiled for the widest vectors of this processor. The operations and their order stay the
+/// same, and so do the bits of the result.
+#[inline(always)]
+pub(crate) fn vectorized<R>(f: impl FnOnce() -> R) -> R {
+    pulp::Arch::new().dispatch(f)
+}
+
 /// Adds `row` to `sum`, element by element.
 #[inline(always)]
 pub(super) fn accumulate<T: Real>(sum: &mut [T], row: &[T]) {

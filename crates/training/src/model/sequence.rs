@@ -9,7 +9,7 @@ use candle_core::WithDType as _;
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::op::{accumulate, dtype, output, read, slice, sum, tensor, with_real};
+use super::op::{accumulate, dtype, output, read, slice, sum, tensor, vectorized, with_real};
 use super::real::Real;
 
 /// Cosine and sine of the rotary angles (Su et al. 2021, halves rotated), `[time, d_head / 2]` each.
@@ -74,9 +74,11 @@ impl<T: Real> Head<T> {
         let [queries, keys, _] = &self.parts;
         let mut scores = product(queries, keys, self.length, self.width, self.length, true)?;
         let scale = T::one() / Real::sqrt(T::from_f64(self.width as f64));
-        scores
-            .chunks_exact_mut(self.length)
-            .for_each(|row| softmax(row, scale));
+        vectorized(|| {
+            for row in scores.chunks_exact_mut(self.length) {
+                softmax(row, scale);
+            }
+        });
         Ok(scores)
     }
 }
@@ -84,12 +86,24 @@ impl<T: Real> Head<T> {
 /// `softmax(scale x)` in place.
 #[inline(always)]
 fn softmax<T: Real>(row: &mut [T], scale: T) {
-    let largest = row.iter().fold(row[0], |a, b| a.largest(*b));
+    let largest = largest(row);
     for x in row.iter_mut() {
         *x = Real::exp((*x - largest) * scale);
     }
     let inverse = T::one() / sum(row, row, |x, _| x);
     row.iter_mut().for_each(|x| *x *= inverse);
+}
+
+/// The largest element, in interleaved partial maxima.
+#[inline(always)]
+fn largest<T: Real>(row: &[T]) -> T {
+    let mut lanes = [row[0]; 8];
+    for group in row.chunks(lanes.len()) {
+        for (lane, x) in lanes.iter_mut().zip(group) {
+            *lane = x.largest(*lane);
+        }
+    }
+    lanes.iter().fold(lanes[0], |a, b| a.largest(*b))
 }
 
 /// `a b` of `[m, k]` and `[k, n]`, or `a b^T` of `[m, k]` and `[n, k]` when `transposed`.
@@ -180,12 +194,14 @@ impl Attention {
             let dv = transposed_product(&p, &dout, n, n, width)?;
             let mut ds = product(&dout, &h.parts[2], n, width, n, true)?;
             let scale = T::one() / Real::sqrt(T::from_f64(width as f64));
-            for (ds, p) in ds.chunks_exact_mut(n).zip(p.chunks_exact(n)) {
-                let along = sum(ds, p, |ds, p| ds * p);
-                for (ds, p) in ds.iter_mut().zip(p) {
-                    *ds = (*ds - along) * *p * scale;
+            vectorized(|| {
+                for (ds, p) in ds.chunks_exact_mut(n).zip(p.chunks_exact(n)) {
+                    let along = sum(ds, p, |ds, p| ds * p);
+                    for (ds, p) in ds.iter_mut().zip(p) {
+                        *ds = (*ds - along) * *p * scale;
+                    }
                 }
-            }
+            });
             let mut dq = product(&ds, &h.parts[1], n, n, width, false)?;
             let mut dk = transposed_product(&ds, &h.parts[0], n, n, width)?;
             if let Some(rotary) = &self.rotary {

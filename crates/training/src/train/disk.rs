@@ -63,9 +63,47 @@ pub fn train(
     resume: bool,
     progress: &mut dyn FnMut(Progress<'_>) -> Result<()>,
 ) -> Result<TrainingReport> {
-    let task = task_of(rows, config)?;
+    train_from(None, rows, validation, config, out, resume, progress)
+}
+
+/// As [`train`], starting from the weights of `initial` instead of random ones: how stage B goes on from
+/// stage A.
+///
+/// # Errors
+///
+/// Also incompatible (`initial-model`) when `initial` has other sizes, heads or actions.
+pub fn fine_tune(
+    initial: &TrainedModel,
+    rows: &[TrainingRow],
+    validation: &[TrainingRow],
+    config: &TrainConfig,
+    out: &Path,
+    resume: bool,
+    progress: &mut dyn FnMut(Progress<'_>) -> Result<()>,
+) -> Result<TrainingReport> {
+    train_from(
+        Some(initial),
+        rows,
+        validation,
+        config,
+        out,
+        resume,
+        progress,
+    )
+}
+
+fn train_from(
+    initial: Option<&TrainedModel>,
+    rows: &[TrainingRow],
+    validation: &[TrainingRow],
+    config: &TrainConfig,
+    out: &Path,
+    resume: bool,
+    progress: &mut dyn FnMut(Progress<'_>) -> Result<()>,
+) -> Result<TrainingReport> {
+    let task = task_of(rows, config, initial)?;
     let (training, checked) = (task.examples(rows)?, task.examples(validation)?);
-    let fingerprint = fingerprint(&task, &training, &checked)?;
+    let fingerprint = fingerprint(&task, initial, &training, &checked)?;
     if let Some(report) = finished(out, resume, &fingerprint)? {
         return Ok(report);
     }
@@ -88,6 +126,7 @@ pub fn train(
         let (learner, curve) = train_member(
             &task,
             member,
+            initial.map(|initial| &initial.members[member]),
             &examples,
             &checked,
             |learner| {
@@ -228,9 +267,18 @@ fn member_directory(out: &Path, model: ModelKind, member: usize) -> PathBuf {
 }
 
 /// A digest of everything that the weights depend on.
-fn fingerprint(task: &Task, training: &Examples, validation: &Examples) -> Result<String> {
+fn fingerprint(
+    task: &Task,
+    initial: Option<&TrainedModel>,
+    training: &Examples,
+    validation: &Examples,
+) -> Result<String> {
     let mut hasher = Hasher::default();
     hasher.update(canonical_json(&document(task)?).as_bytes());
+    for member in initial.into_iter().flat_map(|initial| &initial.members) {
+        let bytes = checkpoint::model_bytes(&task.architecture, member)?;
+        hasher.update(sha256(&bytes).to_string().as_bytes());
+    }
     for examples in [training, validation] {
         hasher.update(&(examples.len() as u64).to_le_bytes());
         for entry in &examples.entries {

@@ -267,3 +267,52 @@ fn score_outcome(
     gradient[2][2 * at..2 * at + 2].copy_from_slice(&by_duration);
     events + loss
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::ClassTarget;
+    use crate::train::ModelKind;
+
+    fn examples(labels: &[usize]) -> Examples {
+        let target = |label: &usize| {
+            vec![HeadTarget {
+                target: ClassTarget::Class(*label),
+                valid: vec![true; 4],
+            }]
+        };
+        Examples {
+            entries: vec![Entry::Tokens(vec![1]); labels.len()],
+            targets: Targets::Classes(labels.iter().map(target).collect()),
+            weights: vec![1.0; labels.len()],
+        }
+    }
+
+    #[test]
+    fn class_weights_make_every_class_seen_count_the_same() {
+        let labels = [0, 0, 0, 1, 1, 3];
+        let mut config = TrainConfig::new(ModelKind::Mlp);
+        (config.class_weights, config.label_smoothing) = (true, 0.0);
+        let examples = examples(&labels);
+        let scores = Scores::new(&examples, &config).unwrap();
+        for class in [0, 1, 3] {
+            let of_class = labels
+                .iter()
+                .zip(&scores.weights)
+                .filter(|(l, _)| **l == class);
+            let total: f64 = of_class.map(|(_, weights)| weights[0]).sum();
+            assert!((total - 2.0).abs() < 1e-12, "class {class}: {total}");
+        }
+        // The mean by hand: every class a third, each with its own loss.
+        let mut logits: Logits = vec![[0.5, -1.0, 0.25, 2.0].repeat(6)];
+        let rows: Vec<usize> = (0..6).collect();
+        let sum: f64 = [0.5_f64, -1.0, 0.25, 2.0].iter().map(|x| x.exp()).sum();
+        let expected = [0.5, -1.0, 2.0]
+            .map(|x: f64| sum.ln() - x)
+            .iter()
+            .sum::<f64>()
+            / 3.0;
+        let found = scores.score(&examples, &rows, &mut logits).unwrap().mean();
+        assert!((found - expected).abs() < 1e-12, "{found}, not {expected}");
+    }
+}

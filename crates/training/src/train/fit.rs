@@ -257,3 +257,44 @@ fn validate(
         .then(|| exact as f64 / examples.len() as f64);
     Ok((sum / weight, share))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Entry;
+    use crate::train::ModelKind;
+
+    #[test]
+    fn an_epoch_sees_every_row_once_and_sequences_among_their_like() {
+        let entries = (0..200).map(|row| Entry::Tokens(vec![1; 1 + row * 37 % 90]));
+        let examples = Examples {
+            entries: entries.collect(),
+            targets: Targets::Classes(vec![Vec::new(); 200]),
+            weights: vec![1.0; 200],
+        };
+        let config = TrainConfig {
+            batch_size: 8,
+            ..TrainConfig::new(ModelKind::Transformer)
+        };
+        let (one, two) = (
+            batches(&examples, &config, 0),
+            batches(&examples, &config, 1),
+        );
+        assert_eq!(one.len(), steps(200, &config));
+        assert_ne!(one, two);
+        assert_eq!(one, batches(&examples, &config, 0));
+        let mut seen: Vec<usize> = one.iter().flatten().copied().collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..200).collect::<Vec<_>>());
+        let padding: usize = one
+            .iter()
+            .map(|batch| {
+                let lengths = batch.iter().map(|row| examples.entries[*row].time());
+                let longest = lengths.clone().max().unwrap();
+                lengths.map(|length| longest - length).sum::<usize>()
+            })
+            .sum();
+        let tokens: usize = examples.entries.iter().map(Entry::time).sum();
+        assert!(padding * 4 < tokens, "{padding} of {tokens} are padding");
+    }
+}

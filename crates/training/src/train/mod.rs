@@ -2,7 +2,8 @@
 //!
 //! * [`TrainConfig`]: everything that decides what becomes of the rows.
 //! * [`TrainingRow`]: a decision to learn from.
-//! * [`train`]: into a directory, resumable; [`train_in_memory`]: without a disk.
+//! * [`train`]: into a directory, resumable; [`train_in_memory`]: without a disk; [`fine_tune`]: from
+//!   another model's weights.
 //! * [`TrainedModel`]: what comes out, and what [`TrainedModel::open`] reads.
 //! * [`TrainingReport`]: the curves.
 
@@ -16,7 +17,7 @@ mod trained;
 
 pub use crate::optimizer::AdamWConfig;
 pub use config::{Decoding, ModelKind, Sizes, Stage, TrainConfig};
-pub use disk::{Progress, REPORT, VOCABULARY, train};
+pub use disk::{Progress, REPORT, VOCABULARY, fine_tune, train};
 pub use examples::{Examples, Targets};
 pub(crate) use fit::{Best, State};
 pub use report::{Curve, Ending, EpochRecord, Member, TrainingReport};

@@ -63,13 +63,14 @@ pub fn train_in_memory(
     validation: &[TrainingRow],
     config: &TrainConfig,
 ) -> Result<TrainedModel> {
-    let task = task_of(rows, config)?;
+    let task = task_of(rows, config, None)?;
     let (training, validation) = (task.examples(rows)?, task.examples(validation)?);
     let groups = groups_of(rows, &task);
     let members = (0..member_count(config)).map(|member| {
         let (learner, _) = train_member(
             &task,
             member,
+            None,
             &weighted(&training, &groups, config, member),
             &validation,
             |_| Ok(None),
@@ -86,11 +87,35 @@ pub fn train_in_memory(
     })
 }
 
-/// The task that rows and configuration define.
-pub(crate) fn task_of(rows: &[TrainingRow], config: &TrainConfig) -> Result<Task> {
+/// The task that rows and configuration define; with `initial`, that of another model, which they must
+/// agree with.
+pub(crate) fn task_of(
+    rows: &[TrainingRow],
+    config: &TrainConfig,
+    initial: Option<&TrainedModel>,
+) -> Result<Task> {
     let first = rows
         .first()
         .ok_or_else(|| Error::incompatible("training-empty", "there are no rows to train on"))?;
+    if let Some(initial) = initial {
+        let task = Task::new(
+            config,
+            &first.input.action_space,
+            initial.task.encoder.clone(),
+        )?;
+        let same = task.architecture == initial.task.architecture
+            && config.decoding == initial.task.config.decoding
+            && member_count(config) == initial.members.len()
+            && task.action_space == initial.task.action_space;
+        return match same {
+            true => Ok(task),
+            false => Err(Error::incompatible(
+                "initial-model",
+                "the model to start from has another architecture or action space",
+            )
+            .hint("train with the sizes of its training report")),
+        };
+    }
     let universes = rows.iter().map(|row| row.input.universe_id.as_str());
     let encoder = Encoder::new(config, &first.input.action_space, universes)?;
     Task::new(config, &first.input.action_space, encoder)
@@ -140,10 +165,12 @@ pub(crate) fn weighted(
     weighted
 }
 
-/// Trains one member, from the state that `resume` finds for its fresh learner.
+/// Trains one member, from the weights of `initial` or fresh ones, or from the state that `resume` finds
+/// for them.
 pub(crate) fn train_member(
     task: &Task,
     member: usize,
+    initial: Option<&Learner>,
     training: &Examples,
     validation: &Examples,
     resume: impl FnOnce(&Learner) -> Result<Option<State>>,
@@ -153,7 +180,10 @@ pub(crate) fn train_member(
         seed: member_seed(task.config.seed, member),
         ..task.config.clone()
     };
-    let mut learner = new_learner(task, config.seed)?;
+    let mut learner = match initial {
+        Some(initial) => initial.clone(),
+        None => new_learner(task, config.seed)?,
+    };
     let state = resume(&learner)?;
     let curve = fit(&mut learner, training, validation, &config, state, hooks)?;
     Ok((learner, curve))

@@ -25,6 +25,13 @@ pub(crate) struct TrainArguments {
     /// The bench of the dataset, for stage b
     #[arg(long, value_name = "DIR")]
     bench: Option<PathBuf>,
+    /// Start from the weights of this checkpoint
+    #[arg(long, value_name = "DIR")]
+    initial: Option<PathBuf>,
+    /// Stage b: learn how much better each action was, not the winner alone, at this price of an
+    /// agent's minute in passes
+    #[arg(long, value_name = "PASSES")]
+    minute_cost: Option<f64>,
     /// The seed of every random number; the same seed gives the same bytes
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -130,9 +137,20 @@ fn request(arguments: &TrainArguments) -> Result<TrainRequest> {
         )
         .hint("give `--stage b --bench DIR`, or neither"));
     }
+    let priced = arguments
+        .minute_cost
+        .is_none_or(|cost| cost.is_finite() && cost >= 0.0);
+    if !priced || (arguments.minute_cost.is_some() && config.stage == Stage::A) {
+        return Err(Error::usage(
+            "training-minute-cost",
+            "the price of a minute is a number from 0, for stage b",
+        ));
+    }
     Ok(TrainRequest {
         dataset: arguments.dataset.clone(),
         bench: arguments.bench.clone(),
+        initial: arguments.initial.clone(),
+        minute_cost: arguments.minute_cost,
         config,
         out: arguments.out.clone(),
         resume: arguments.resume,
