@@ -70,14 +70,13 @@ fn words(stats: &Stats) -> String {
         .gates
         .iter()
         .map(|gate| {
-            let found = gate.found.map_or_else(
-                || "nothing to measure".to_owned(),
-                |found| format!("{found:.2}"),
-            );
+            let found = gate
+                .found
+                .map_or_else(|| "nothing to measure".to_owned(), number);
             row([
                 if gate.met { "met" } else { "not met" },
                 gate.name,
-                &format!("{found} of {:.2}", gate.wanted),
+                &format!("{found} of {}", number(gate.wanted)),
             ])
         })
         .collect();
@@ -86,4 +85,12 @@ fn words(stats: &Stats) -> String {
         text.push_str(&line(&format!("dropped {count}: {reason}")));
     }
     text
+}
+
+/// A count without a fraction, a share with two digits.
+fn number(value: f64) -> String {
+    match value.fract() == 0.0 && value > 1.0 {
+        true => format!("{value:.0}"),
+        false => format!("{value:.2}"),
+    }
 }
