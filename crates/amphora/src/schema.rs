@@ -16,7 +16,11 @@ const SCHEMAS: [Entry; 5] = [
 
 /// The names that [`schema`] knows, sorted.
 pub fn schema_names() -> Vec<&'static str> {
-    SCHEMAS.iter().map(|entry| entry.0).collect()
+    let planner = amphora_planner::contracts::schemas();
+    let mut names: Vec<&str> = SCHEMAS.iter().map(|entry| entry.0).collect();
+    names.extend(planner.iter().map(|entry| entry.0));
+    names.sort_unstable();
+    names
 }
 
 /// The JSON Schema (draft 2020-12) of the document called `name`.
@@ -25,8 +29,12 @@ pub fn schema_names() -> Vec<&'static str> {
 ///
 /// [`ErrorKind::NotFound`] for a name outside [`schema_names`].
 pub fn schema(name: &str) -> Result<Value> {
-    match SCHEMAS.iter().find(|entry| entry.0 == name) {
-        Some(entry) => Ok(entry.1()),
+    if let Some(entry) = SCHEMAS.iter().find(|entry| entry.0 == name) {
+        return Ok(entry.1());
+    }
+    let planner = amphora_planner::contracts::schemas().into_iter();
+    match { planner }.find(|entry| entry.0 == name) {
+        Some(entry) => Ok(entry.1),
         None => Err(Error::not_found(
             "schema-name",
             format!("there is no schema called {}", quoted(name)),

@@ -269,6 +269,9 @@ fn log_softmax(
         .collect();
     let largest = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let sum: f64 = scaled.iter().map(|value| (value - largest).exp()).sum();
-    let total = largest + sum.ln();
-    Ok(scaled.iter().map(|value| value - total).collect())
+    // Not `value - (largest + sum.ln())`: beside a huge logit the second term would vanish.
+    Ok(scaled
+        .iter()
+        .map(|value| (value - largest) - sum.ln())
+        .collect())
 }

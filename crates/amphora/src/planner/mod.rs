@@ -10,7 +10,10 @@ mod simulate;
 #[cfg(feature = "training")]
 mod train;
 
-pub use amphora_planner::contracts::{Objective, PlannerAction, PlannerInput};
+pub use amphora_planner::action_space::{ActionSpace, Head};
+pub use amphora_planner::contracts::{Mode, Objective, PlannerAction, PlannerInput, PolicyTrace};
+pub use amphora_planner::decide::{Decision, Reason};
+pub use amphora_planner::heuristic::kernel::Kernel;
 #[cfg(feature = "training")]
 pub use amphora_training::bench::BenchSummary;
 #[cfg(feature = "training")]
@@ -28,7 +31,7 @@ pub use dataset::{
     DEFAULT_SIMILAR_RUNS, DatasetBuilt, DatasetRequest, LeftOut, ReplayBenchRequest, build_dataset,
     dataset_stats, replay_bench,
 };
-pub use decide::{DecideRequest, decide};
+pub use decide::{DecideRequest, Decided, DecisionRecord, InputSource, decide};
 #[cfg(feature = "training")]
 pub use import::{ImportTrialsRequest, import_trials};
 #[cfg(feature = "training")]

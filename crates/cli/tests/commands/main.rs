@@ -10,6 +10,8 @@ mod snapshots;
 mod refusals;
 // What every command keeps: one JSON object, two streams, environment, no control bytes.
 mod conventions;
+// `planner decide`: the action, the reasons, the record.
+mod decide;
 // Packing: the same id everywhere, what a bundle holds, damage that is named.
 mod bundles;
 // The reference fixtures, from file to answer.

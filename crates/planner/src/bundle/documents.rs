@@ -40,7 +40,7 @@ pub fn toolchains_digest(toolchains: &[String]) -> String {
 }
 
 /// Who a model is, from `metadata.json`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub(super) struct Metadata {
     #[serde(default)]
     pub(super) model_version: Option<String>,
@@ -50,6 +50,9 @@ pub(super) struct Metadata {
     pub(super) toolchains: Option<Vec<String>>,
     #[serde(default)]
     pub(super) digests: Digests,
+    /// The confidence below which the baseline is to be executed.
+    #[serde(default)]
+    pub(super) confidence_threshold: Option<f64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

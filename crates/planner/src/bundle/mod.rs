@@ -45,6 +45,7 @@ pub struct PlannerBundle {
     temperatures: [f64; 4],
     digests: Digests,
     toolchains: Option<Vec<String>>,
+    threshold: Option<f64>,
     encoder: Encoder,
     runner: Runner,
 }
@@ -183,6 +184,7 @@ impl PlannerBundle {
             temperatures,
             digests: metadata.digests,
             toolchains: metadata.toolchains,
+            threshold: metadata.confidence_threshold,
             encoder,
             runner,
         })
@@ -222,6 +224,12 @@ impl PlannerBundle {
     /// The toolchains that the model was trained with, in their order, if it depends on them.
     pub fn toolchains(&self) -> Option<&[String]> {
         self.toolchains.as_deref()
+    }
+
+    /// The confidence below which the baseline is to be executed, as chosen when the model was
+    /// evaluated, if it was.
+    pub fn threshold(&self) -> Option<f64> {
+        self.threshold
     }
 
     /// How many earlier runs an input should have.

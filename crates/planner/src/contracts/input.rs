@@ -79,6 +79,22 @@ impl PlannerInput {
         time::parse(&self.created_at).map_err(|error| error.at("created_at"))
     }
 
+    /// The input that `document` holds and the hash of that document, repaired as [`Self::from_json`]
+    /// does, with every key that it has. [`Self::input_hash`] is the hash of what is written here,
+    /// which has `null` or nothing where the document of another producer has the other.
+    pub fn with_hash(document: &Value) -> Result<(Self, String)> {
+        let input = Self::from_value(document)?;
+        let mut repaired = document.clone();
+        if let Some(issue) = repaired.get_mut("issue").and_then(Value::as_object_mut) {
+            let fields = &input.issue;
+            issue.insert("dk_attempts".to_owned(), fields.dk_attempts.into());
+            issue.insert("dk_priority".to_owned(), fields.dk_priority.word().into());
+            issue.insert("dk_risk".to_owned(), fields.dk_risk.word().into());
+            issue.insert("dk_size".to_owned(), fields.dk_size.word().into());
+        }
+        Ok((input, canonical::input_hash(&repaired)))
+    }
+
     /// The document.
     pub fn to_value(&self) -> Result<Value> {
         serde_json::to_value(self).map_err(|source| {
@@ -124,7 +140,7 @@ pub struct IssueFields {
     pub dk_size: Size,
     /// The toolchain it asks for.
     #[serde(deserialize_with = "Option::deserialize")]
-    #[schemars(required)]
+    #[schemars(schema_with = "text_or_null")]
     pub dk_tool_hint: Option<String>,
     /// How often it was tried.
     #[serde(deserialize_with = "attempts")]
@@ -140,6 +156,11 @@ pub struct IssueFields {
     /// The words that matter in title and description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keywords: Option<Vec<String>>,
+}
+
+/// The schema of a text that must be given, be it null.
+fn text_or_null(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": ["string", "null"]})
 }
 
 /// A count, written as a number or, by older producers, as a string.

@@ -12,6 +12,7 @@ mod dataset;
 mod input;
 mod plan;
 mod run_summary;
+mod schemas;
 pub mod time;
 mod trace;
 mod version;
@@ -29,6 +30,7 @@ pub use dataset::{DatasetFindings, DatasetMeta, DatasetRow, Split, SplitCounts};
 pub use input::{HistoryBlock, IssueFields, PlannerInput, SystemState, UniverseDefaults};
 pub use plan::ExecutedPlan;
 pub use run_summary::{ActionExecuted, Gate, Outcome, RunSummary, Runtime};
+pub use schemas::schemas;
 pub use trace::{PolicyTrace, RankedAction};
 pub use version::{
     ActionVersion, BenchConfigVersion, BenchReportVersion, DatasetVersion, InputVersion,

@@ -161,11 +161,21 @@ impl Planner {
     ///
     /// The documents are dated as the input is.
     pub fn decide(&self, input: &PlannerInput, baseline: &Baseline) -> Decision {
+        self.decide_hashed(input, input.input_hash().ok(), baseline)
+    }
+
+    /// As [`Self::decide`], for an input whose hash is known: see [`PlannerInput::with_hash`].
+    pub fn decide_hashed(
+        &self,
+        input: &PlannerInput,
+        input_hash: Option<String>,
+        baseline: &Baseline,
+    ) -> Decision {
         let start = Instant::now();
         let mut predicted = None;
         let refusal = self.refusal(input, baseline, start, &mut predicted).err();
         self.counts.add(refusal.as_ref().map(|(reason, _)| *reason));
-        self.decision(input, baseline, predicted, refusal, start)
+        self.decision(input, input_hash, baseline, predicted, refusal, start)
     }
 
     /// Why the baseline is executed, if it is; `predicted` is what was predicted, if anything.
@@ -286,6 +296,7 @@ impl Planner {
     fn decision(
         &self,
         input: &PlannerInput,
+        input_hash: Option<String>,
         baseline: &Baseline,
         predicted: Option<Predicted>,
         refusal: Option<Refusal>,
@@ -297,7 +308,6 @@ impl Planner {
             None => (None, None),
         };
         let code = reason.map(|reason| reason.code().to_owned());
-        let input_hash = input.input_hash().ok();
         let (proposal, probabilities, ranking) = match predicted {
             Some(found) => (Some(found.proposal), found.probabilities, found.ranking),
             None => (None, BTreeMap::new(), Vec::new()),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use amphora_error::{Error, Result};
 
 use crate::action_space::{ActionSpace, HeadLogits};
+use crate::bundle::PlannerBundle;
 use crate::contracts::{ActionVersion, ModelReference, PlannerAction, PlannerInput};
 use crate::decode::Temperatures;
 use crate::heuristic;
@@ -111,6 +112,29 @@ impl Policy {
                 })))
             })),
         }
+    }
+
+    /// The model of a bundle. One that runs without an engine is asked in the thread that decides.
+    ///
+    /// # Errors
+    ///
+    /// [`amphora_error::ErrorKind::Malformed`] for temperatures that are none.
+    pub fn bundle(bundle: PlannerBundle) -> Result<Self> {
+        let model = ModelReference {
+            checkpoint_id: bundle.name().to_owned(),
+            version: bundle.version().map(str::to_owned),
+            git_sha: bundle.git_sha().map(str::to_owned),
+        };
+        Ok(Self {
+            model,
+            action_space: Some(bundle.action_space().clone()),
+            temperatures: Temperatures::new(bundle.temperatures())?,
+            toolchains: bundle.toolchains().map(<[String]>::to_vec),
+            quick: bundle.is_sparse(),
+            predict: Ok(Arc::new(move |input| {
+                bundle.logits(input).map(Prediction::Logits)
+            })),
+        })
     }
 
     /// No model, because of `error`: every decision is the baseline, for `model_unavailable`, or for

@@ -1,0 +1,132 @@
+//! `planner decide` without a bundle, and with one that is not there.
+
+use amphora_testing::{each, repository};
+use serde_json::{Value, json};
+
+use crate::scene::{Answer, Scene};
+
+fn scene() -> Scene {
+    let scene = Scene::new();
+    let example = repository().join("docs/examples/planner_input.json");
+    scene.write("input.json", fs_err::read(example).unwrap());
+    scene.write(
+        "issues.jsonl",
+        "{\"id\":\"7\",\"title\":\"Comments are cut off\",\"dk_size\":\"S\",\"dk_attempts\":\"1\"}\nnonsense\n",
+    );
+    scene
+}
+
+fn decide(scene: &Scene, rest: &str) -> Answer {
+    let mut words = vec!["planner", "decide", "--deadline", "600000"];
+    words.extend(rest.split(' '));
+    scene.run(&words)
+}
+
+#[test]
+fn one_action_on_stdout_and_why_on_stderr() {
+    let scene = scene();
+    let rows = [
+        (
+            "--input input.json --toolchain-timeout 7200",
+            Value::Null,
+            "speculate_vote",
+        ),
+        (
+            "--input input.json",
+            json!("timeout_exceeds_cap"),
+            "speculate_vote",
+        ),
+        (
+            "--input input.json --mode log",
+            json!("log_only"),
+            "speculate_vote",
+        ),
+        (
+            "--input input.json --mode off",
+            json!("planner_off"),
+            "serial_handoff",
+        ),
+        (
+            "--input input.json --bundle nowhere",
+            json!("model_unavailable"),
+            "serial_handoff",
+        ),
+        (
+            "--issue 7 --issues issues.jsonl",
+            Value::Null,
+            "serial_handoff",
+        ),
+    ];
+    let schema = scene.run(&["schema", "planner_action", "--json"]).json();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    each(&rows, |(line, reason, swarm)| {
+        let answer = decide(&scene, &format!("{line} --json"));
+        if answer.code != Some(0) {
+            return Err(format!("{answer:?}"));
+        }
+        let action = answer.json();
+        if let Some(fault) = validator.iter_errors(&action).next() {
+            return Err(format!("{fault} at {}", fault.instance_path()));
+        }
+        let seen = (&action["reason"], &action["swarm_id"]);
+        (seen == (reason, &json!(swarm)))
+            .then_some(())
+            .ok_or(action.to_string())
+    });
+    let missing = decide(&scene, "--input input.json --bundle nowhere");
+    assert!(missing.stderr.contains("nowhere"), "{missing:?}");
+    let explained = decide(&scene, "--input input.json --explain");
+    for part in ["baseline_heuristic_v0", "timeout_exceeds_cap", "wc-17-b"] {
+        assert!(explained.stderr.contains(part), "{explained:?}");
+    }
+}
+
+#[test]
+fn the_record_is_what_a_manifest_keeps_and_the_same_each_time() {
+    let scene = scene();
+    let record = |name: &str| {
+        decide(&scene, &format!("--input input.json --record {name}")).expect_code(0);
+        let bytes = fs_err::read(scene.path(name)).unwrap();
+        let mut value: Value = serde_json::from_slice(&bytes).unwrap();
+        value["policy_trace"]["duration_us"].take();
+        value
+    };
+    let kept = record("a.json");
+    assert_eq!(kept, record("b.json"));
+    assert_eq!(kept["executed_plan"]["fallback_applied"], true);
+    assert_eq!(
+        kept["planner_action"]["input_hash"],
+        kept["policy_trace"]["input_hash"]
+    );
+}
+
+#[test]
+fn what_cannot_be_decided_on_is_refused() {
+    let scene = scene();
+    scene.write(
+        "broken.json",
+        "{\"schema_version\": \"cyntra.planner_input.v1\"}",
+    );
+    let rows = [
+        ("--input nothing.json", 6),
+        ("--input broken.json", 3),
+        ("--issue 8 --issues issues.jsonl", 6),
+        ("--issue 7", 2),
+        ("--issue 7 --issues nothing.jsonl", 6),
+        ("--issue 7 --issues issues.jsonl --archives nothing", 6),
+        ("--issue 7 --issues issues.jsonl --universe nothing", 6),
+        (
+            "--issue 7 --issues issues.jsonl --action-space input.json",
+            3,
+        ),
+        ("--input input.json --threshold 2", 2),
+        ("--input input.json --threshold NaN", 2),
+        ("--input input.json --mode always", 2),
+    ];
+    each(&rows, |(line, code)| {
+        let answer = decide(&scene, line);
+        (answer.code == Some(*code))
+            .then_some(())
+            .ok_or(format!("{answer:?}"))
+    });
+}

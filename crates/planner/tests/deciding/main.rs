@@ -1,0 +1,15 @@
+//! Documents, action space, decoding, rules and decisions.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod action_space;
+mod checker;
+mod contracts;
+mod decide;
+mod decode;
+mod heuristic;
+mod issues;
+mod random;
+mod reliability;
+mod schemas;
+mod support;
+mod universe;
