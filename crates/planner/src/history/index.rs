@@ -1,14 +1,23 @@
 //! The inverted index over the runs that one filter lets through.
 //!
 //! A score depends on a run's set of tags, its set of failure signals and its age. Many runs share
-//! their sets, so the index keeps every distinct set once: from a tag or signal to the sets that have
-//! it, and from a set (or a pair of both) to its runs by time. Among the runs of one set a later run
-//! never scores less, so the last few of each are enough; a query touches the sets that share a tag or
-//! a signal with it, rarest tags first, and stops when no set left could matter.
+//! their sets, so the index keeps every distinct set once, and from a tag or signal the sets that have
+//! it. Runs are in groups whose members a query scores alike but for their age: in a group a later run
+//! never scores less, so a walk through it from the latest run on ends as soon as the next one could
+//! not be among the best. Three kinds of groups cover every run:
+//!
+//! * A **rare** signal leads to few sets. Where one of them is asked about, the runs of its sets are in
+//!   groups of one set of signals and one set of tags.
+//! * The few **frequent** signals are in too many sets. For runs that share no rare signal with the
+//!   query only the frequent ones of a set and its size matter: the set's *kind*. The runs of each set
+//!   of tags that shares a tag with the query are in groups of one kind. Rare tags come first, and
+//!   tags end when no set that is left could matter.
+//! * Runs that share no tag are in groups of one kind over all sets of tags.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::lists::Lists;
+use super::lists::{Groups, Lists};
 use super::score::{Best, combined, jaccard, recency};
 
 /// The distinct sets of interned words that runs have.
@@ -73,44 +82,44 @@ pub(super) struct Question<'a> {
     pub(super) limit: usize,
 }
 
-/// One of the two kinds of sets, for the runs of this index.
-#[derive(Debug)]
+/// Signals in more sets than this can be frequent.
+const FREQUENT_FROM: usize = 32;
+/// Most frequent signals: their presence in a set is one bit each.
+const MOST_FREQUENT: usize = u16::BITS as usize;
+
+/// The distinct sets of tags, or of signals, of the runs of this index.
+#[derive(Debug, Default)]
 struct Side {
-    /// From the global set to the set of this index.
-    local: HashMap<u32, u32>,
     /// From the set to its words.
     words: Lists,
-    /// From the set to its runs, by position.
-    runs: Lists,
     /// From the word to the sets that contain it.
     sets: HashMap<u32, Vec<u32>>,
 }
 
 impl Side {
-    fn new(positions: &[u32], all: &Sets) -> Self {
-        let mut side = Self {
-            local: HashMap::new(),
-            words: Lists::default(),
-            runs: Lists::default(),
-            sets: HashMap::new(),
-        };
+    /// The sets, and which of them each of `positions` has.
+    fn new(positions: &[u32], all: &Sets) -> (Self, Vec<u32>) {
+        let mut side = Self::default();
+        let mut met: HashMap<u32, u32> = HashMap::new();
+        let mut of_run = Vec::with_capacity(positions.len());
         for position in positions {
             let global = all.of_run[*position as usize];
-            let next = side.local.len() as u32;
-            if *side.local.entry(global).or_insert(next) == next {
+            let next = met.len() as u32;
+            let set = *met.entry(global).or_insert(next);
+            if set == next {
                 let words = all.words.of(global);
                 side.words.push(words);
                 for word in words {
                     side.sets.entry(*word).or_default().push(next);
                 }
             }
+            of_run.push(set);
         }
-        let local = &side.local;
-        let pairs = positions
-            .iter()
-            .map(|position| (local[&all.of_run[*position as usize]], *position));
-        side.runs = Lists::group(local.len(), pairs);
-        side
+        (side, of_run)
+    }
+
+    fn frequency(&self, word: u32) -> usize {
+        self.sets.get(&word).map_or(0, Vec::len)
     }
 
     /// How alike the set is to what is asked.
@@ -118,12 +127,10 @@ impl Side {
         asked.likeness(self.words.of(set))
     }
 
-    /// The asked words that some set here has, the rarest first.
-    fn rarest_first(&self, asked: &Asked) -> Vec<u32> {
-        let frequency = |word: &u32| self.sets.get(word).map_or(0, Vec::len);
-        let mut words: Vec<u32> = asked.known.clone();
-        words.retain(|word| frequency(word) > 0);
-        words.sort_by_key(|word| (frequency(word), *word));
+    /// The words that some set here has, the rarest first.
+    fn rarest_first(&self, words: impl Iterator<Item = u32>) -> Vec<u32> {
+        let mut words: Vec<u32> = words.filter(|word| self.frequency(*word) > 0).collect();
+        words.sort_by_key(|word| (self.frequency(*word), *word));
         words
     }
 
@@ -137,123 +144,180 @@ impl Side {
     }
 }
 
-/// The runs that have one set of tags and one set of signals.
-#[derive(Debug, Clone, Copy)]
-struct Pair {
-    signals: u32,
-    start: u32,
-    end: u32,
+/// What a set of signals is for a query that asks about none of its rare ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Kind {
+    /// Which of the frequent signals it has.
+    frequent: u16,
+    /// How many signals it has.
+    size: u32,
 }
 
 /// The index over the runs at some positions of the history.
 #[derive(Debug)]
 pub(super) struct Index {
-    positions: Vec<u32>,
     tags: Side,
     signals: Side,
-    /// Positions by set of tags, then set of signals, then position.
-    by_pair: Vec<u32>,
-    /// From the set of tags to its [`Pair`]s, by set of signals.
-    pairs: Vec<Vec<Pair>>,
+    /// At most [`MOST_FREQUENT`].
+    frequent: Vec<u32>,
+    kinds: Vec<Kind>,
+    /// Runs by set of signals, then set of tags.
+    by_signals: Groups,
+    /// Runs by set of tags, then kind of signals.
+    by_tags: Groups,
+    /// Runs by kind of signals.
+    by_kind: Groups,
 }
 
 impl Index {
     /// An index over the runs at `positions`, which ascend.
-    pub(super) fn new(positions: Vec<u32>, tags: &Sets, signals: &Sets) -> Self {
-        let tag_side = Side::new(&positions, tags);
-        let signal_side = Side::new(&positions, signals);
-        let signals_of = |position: &u32| signal_side.local[&signals.of_run[*position as usize]];
-        let mut by_pair = Vec::with_capacity(positions.len());
-        let mut pairs = Vec::with_capacity(tag_side.runs.len());
-        for set in 0..tag_side.runs.len() as u32 {
-            let start = by_pair.len();
-            by_pair.extend_from_slice(tag_side.runs.of(set));
-            by_pair[start..].sort_by_key(signals_of);
-            let mut own: Vec<Pair> = Vec::new();
-            for (at, position) in by_pair.iter().enumerate().skip(start) {
-                let signals = signals_of(position);
-                match own.last_mut() {
-                    Some(pair) if pair.signals == signals => pair.end += 1,
-                    _ => own.push(Pair {
-                        signals,
-                        start: at as u32,
-                        end: at as u32 + 1,
-                    }),
-                }
-            }
-            pairs.push(own);
-        }
+    pub(super) fn new(positions: &[u32], runs: &Runs) -> Self {
+        let (tags, tags_of) = Side::new(positions, &runs.tags);
+        let (signals, signals_of) = Side::new(positions, &runs.signals);
+        let mut frequent: Vec<u32> = signals.sets.keys().copied().collect();
+        frequent.retain(|word| signals.frequency(*word) > FREQUENT_FROM);
+        frequent.sort_by_key(|word| (Reverse(signals.frequency(*word)), *word));
+        frequent.truncate(MOST_FREQUENT);
+
+        let mut kinds = Vec::new();
+        let mut ids: HashMap<Kind, u32> = HashMap::new();
+        let kind_of_set: Vec<u32> = (0..signals.words.len() as u32)
+            .map(|set| {
+                let words = signals.words.of(set);
+                let kind = Kind {
+                    frequent: mask(&frequent, |word| words.contains(word)),
+                    size: words.len() as u32,
+                };
+                *ids.entry(kind).or_insert_with(|| {
+                    kinds.push(kind);
+                    kinds.len() as u32 - 1
+                })
+            })
+            .collect();
+        let kinds_of: Vec<u32> = signals_of
+            .iter()
+            .map(|set| kind_of_set[*set as usize])
+            .collect();
+        let of = |outer: &[u32], inner: &[u32]| {
+            let keys = outer.iter().copied().zip(inner.iter().copied());
+            let keyed = keys
+                .zip(positions)
+                .map(|((outer, inner), at)| (outer, inner, *at));
+            Groups::new(keyed.collect())
+        };
         Self {
-            positions,
-            tags: tag_side,
-            signals: signal_side,
-            by_pair,
-            pairs,
+            by_signals: of(&signals_of, &tags_of),
+            by_tags: of(&tags_of, &kinds_of),
+            by_kind: of(&kinds_of, &vec![0; positions.len()]),
+            tags,
+            signals,
+            frequent,
+            kinds,
         }
     }
 
     /// The positions of the best runs, best first.
     pub(super) fn search(&self, runs: &Runs, question: &Question) -> Vec<u32> {
+        let started_before = |started: &u64| *started < question.started_ms;
         let mut walk = Walk {
-            index: self,
-            all: runs,
+            runs,
             question,
-            end: runs
-                .started_ms
-                .partition_point(|started| *started < question.started_ms) as u32,
+            end: runs.started_ms.partition_point(started_before) as u32,
             best: Best::new(question.limit),
         };
-        let met = self.signals_met(question);
-        let alike = met.first().map_or(0.0, |(alike, _)| *alike);
-        let words = self.tags.rarest_first(question.tags);
+        self.with_rare_signals(&mut walk);
+        let likeness = self.likeness_of_kinds(question.signals);
+        let most = likeness.iter().copied().fold(0.0, f64::max);
+        if self.with_tags(&mut walk, &likeness, most) {
+            let mut kinds: Vec<(f64, u32)> = likeness.into_iter().zip(0..).collect();
+            kinds.retain(|(signals, _)| walk.best.admits(combined(0.0, *signals, 1.0)));
+            kinds.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            for (signals, kind) in kinds {
+                for (_, positions) in self.by_kind.of(kind) {
+                    walk.group(positions, 0.0, signals);
+                }
+            }
+        }
+        walk.best.into_positions()
+    }
+
+    /// Runs that share a rare signal with the query.
+    fn with_rare_signals(&self, walk: &mut Walk) {
+        let question = walk.question;
+        let asked = question.signals.known.iter().copied();
+        let rare = asked.filter(|word| !self.frequent.contains(word));
+        let words = self.signals.rarest_first(rare);
+        let mut sets: Vec<(f64, u32)> = (0..words.len())
+            .flat_map(|rank| self.signals.first_met_at(&words, rank))
+            .map(|set| (self.signals.likeness(set, question.signals), set))
+            .collect();
+        sets.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        for (signals, set) in sets {
+            if !walk.best.admits(combined(1.0, signals, 1.0)) {
+                return;
+            }
+            for (tags, positions) in self.by_signals.of(set) {
+                let tags = self.tags.likeness(tags, question.tags);
+                walk.group(positions, tags, signals);
+            }
+        }
+    }
+
+    /// How alike each kind is, as long as no rare signal is shared.
+    fn likeness_of_kinds(&self, asked: &Asked) -> Vec<f64> {
+        let frequent = mask(&self.frequent, |word| {
+            asked.known.binary_search(word).is_ok()
+        });
+        let likeness = |kind: &Kind| {
+            let common = (kind.frequent & frequent).count_ones() as usize;
+            jaccard(common, kind.size as usize, asked.size)
+        };
+        self.kinds.iter().map(likeness).collect()
+    }
+
+    /// Runs that share a tag with the query; false when those that share none cannot matter.
+    fn with_tags(&self, walk: &mut Walk, likeness: &[f64], most: f64) -> bool {
+        let question = walk.question;
+        let words = self.tags.rarest_first(question.tags.known.iter().copied());
         for rank in 0..words.len() {
             // A set not met yet shares at most the words that are left.
-            let left = jaccard(words.len() - rank, words.len() - rank, question.tags.size);
-            if !walk.best.admits(combined(left, alike, 1.0)) {
-                return walk.best.into_positions();
+            let left = words.len() - rank;
+            let tags = jaccard(left, left, question.tags.size);
+            if !walk.best.admits(combined(tags, most, 1.0)) {
+                return false;
             }
             let mut sets: Vec<(f64, u32)> = self
                 .tags
                 .first_met_at(&words, rank)
                 .map(|set| (self.tags.likeness(set, question.tags), set))
-                .filter(|(tags, _)| walk.best.admits(combined(*tags, alike, 1.0)))
+                .filter(|(tags, _)| walk.best.admits(combined(*tags, most, 1.0)))
                 .collect();
             // Sorting all would cost more than it saves: the likeliest few raise the bar.
             if sets.len() > question.limit {
                 sets.select_nth_unstable_by(question.limit, |a, b| b.0.total_cmp(&a.0));
             }
             for (tags, set) in sets {
-                if walk.best.admits(combined(tags, alike, 1.0)) {
-                    walk.tag_set(set, tags, &met);
+                if walk.best.admits(combined(tags, most, 1.0)) {
+                    for (kind, positions) in self.by_tags.of(set) {
+                        walk.group(positions, tags, likeness[kind as usize]);
+                    }
                 }
             }
         }
-        for (signals, set) in met {
-            if !walk.best.admits(combined(0.0, signals, 1.0)) {
-                break;
-            }
-            walk.runs(self.signals.runs.of(set), 0.0, signals);
-        }
-        walk.runs(&self.positions, 0.0, 0.0);
-        walk.best.into_positions()
+        true
     }
+}
 
-    /// The sets that share a signal with the query, the most alike first.
-    fn signals_met(&self, question: &Question) -> Vec<(f64, u32)> {
-        let words = self.signals.rarest_first(question.signals);
-        let mut met: Vec<(f64, u32)> = (0..words.len())
-            .flat_map(|rank| self.signals.first_met_at(&words, rank))
-            .map(|set| (self.signals.likeness(set, question.signals), set))
-            .collect();
-        met.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        met
-    }
+/// Which of the `frequent` words are present, one bit each.
+fn mask(frequent: &[u32], is_present: impl Fn(&u32) -> bool) -> u16 {
+    let bits = frequent.iter().zip(0..MOST_FREQUENT);
+    bits.filter(|(word, _)| is_present(word))
+        .fold(0, |mask, (_, bit)| mask | 1 << bit)
 }
 
 /// One search under way.
 struct Walk<'a> {
-    index: &'a Index,
-    all: &'a Runs,
+    runs: &'a Runs,
     question: &'a Question<'a>,
     /// Runs from this position on started at or after the query.
     end: u32,
@@ -261,59 +325,27 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// The runs of one set of tags: those without a common signal by time alone, the others by pair.
-    fn tag_set(&mut self, set: u32, tags: f64, met: &[(f64, u32)]) {
-        let index = self.index;
-        self.runs(index.tags.runs.of(set), tags, 0.0);
-        let pairs = &index.pairs[set as usize];
-        if met.len() < pairs.len() {
-            for (signals, other) in met {
-                if !self.best.admits(combined(tags, *signals, 1.0)) {
-                    break;
-                }
-                if let Ok(at) = pairs.binary_search_by_key(other, |pair| pair.signals) {
-                    self.pair(pairs[at], tags, *signals);
-                }
-            }
-        } else if !met.is_empty() {
-            for pair in pairs {
-                let signals = index.signals.likeness(pair.signals, self.question.signals);
-                if signals > 0.0 {
-                    self.pair(*pair, tags, signals);
-                }
-            }
-        }
-    }
-
-    fn pair(&mut self, pair: Pair, tags: f64, signals: f64) {
-        let index = self.index;
-        let runs = &index.by_pair[pair.start as usize..pair.end as usize];
-        self.runs(runs, tags, signals);
-    }
-
-    /// The latest eligible runs of `positions`, each of which is at least as alike as `tags` and
-    /// `signals` say: none beyond the limit can be better than all of those before it.
-    fn runs(&mut self, positions: &[u32], tags: f64, signals: f64) {
+    /// Looks at the runs of a group, the latest first. Each is at least as alike as `tags` and
+    /// `signals` say, and one that is more so is in another group too.
+    fn group(&mut self, positions: &[u32], tags: f64, signals: f64) {
         let question = self.question;
         if !self.best.admits(combined(tags, signals, 1.0)) {
             return;
         }
         let before = positions.partition_point(|position| *position < self.end);
-        let mut taken = 0;
         for position in positions[..before].iter().rev() {
-            if taken == question.limit {
-                return;
-            }
-            let started_ms = self.all.started_ms[*position as usize];
+            let started_ms = self.runs.started_ms[*position as usize];
             let recency = recency(question.started_ms - started_ms);
-            if !self.best.admits(combined(tags, signals, recency)) {
+            if !self
+                .best
+                .admits_at(combined(tags, signals, recency), *position)
+            {
                 return;
             }
             if self
-                .all
+                .runs
                 .is_eligible(*position, question.started_ms, question.decision)
             {
-                taken += 1;
                 self.best.offer(self.score(*position, recency), *position);
             }
         }
@@ -324,8 +356,8 @@ impl Walk<'_> {
             asked.likeness(sets.words.of(sets.of_run[position as usize]))
         };
         combined(
-            alike(&self.all.tags, self.question.tags),
-            alike(&self.all.signals, self.question.signals),
+            alike(&self.runs.tags, self.question.tags),
+            alike(&self.runs.signals, self.question.signals),
             recency,
         )
     }

@@ -1,5 +1,7 @@
 //! Many short lists in two allocations.
 
+use std::ops::Range;
+
 /// Lists of numbers by key, each in the order in which its values were given.
 #[derive(Debug, Default)]
 pub(super) struct Lists {
@@ -9,27 +11,6 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    /// Groups `pairs` of key and value; keys are below `keys`.
-    pub(super) fn group(keys: usize, pairs: impl Iterator<Item = (u32, u32)> + Clone) -> Self {
-        let mut starts = vec![0_u32; keys + 1];
-        for (key, _) in pairs.clone() {
-            starts[key as usize + 1] += 1;
-        }
-        let mut total = 0;
-        for start in &mut starts {
-            total += *start;
-            *start = total;
-        }
-        let mut next = starts.clone();
-        let mut values = vec![0; total as usize];
-        for (key, value) in pairs {
-            let place = &mut next[key as usize];
-            values[*place as usize] = value;
-            *place += 1;
-        }
-        Self { starts, values }
-    }
-
     /// Appends the list of the next key.
     pub(super) fn push(&mut self, values: &[u32]) {
         if self.starts.is_empty() {
@@ -50,8 +31,60 @@ impl Lists {
         &self.values[range]
     }
 
-    /// Where the list of `key` lies in the concatenation of all lists.
-    pub(super) fn range(&self, key: u32) -> std::ops::Range<usize> {
+    fn range(&self, key: u32) -> Range<usize> {
         self.starts[key as usize] as usize..self.starts[key as usize + 1] as usize
+    }
+}
+
+/// Numbers by an outer and an inner key.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    /// Sorted by outer key, then inner key; equal ones as they were given.
+    values: Vec<u32>,
+    /// Where the groups of each outer key start in `groups`; one more entry than there are keys.
+    starts: Vec<u32>,
+    /// Inner key, and where the group ends in `values`: it starts where the one before ends.
+    groups: Vec<(u32, u32)>,
+}
+
+impl Groups {
+    /// Groups values, each given after its outer and its inner key.
+    pub(super) fn new(mut keyed: Vec<(u32, u32, u32)>) -> Self {
+        keyed.sort_by_key(|(outer, inner, _)| (*outer, *inner));
+        let keys = keyed.last().map_or(0, |(outer, ..)| *outer as usize + 1);
+        let mut starts = vec![0; keys + 1];
+        let mut groups: Vec<(u32, u32)> = Vec::new();
+        let mut last = None;
+        for (end, (outer, inner, _)) in (1_u32..).zip(&keyed) {
+            if last == Some((outer, inner)) {
+                groups.pop();
+            } else {
+                starts[*outer as usize + 1] += 1;
+                last = Some((outer, inner));
+            }
+            groups.push((*inner, end));
+        }
+        let mut total = 0;
+        for start in &mut starts {
+            total += *start;
+            *start = total;
+        }
+        Self {
+            values: keyed.into_iter().map(|(_, _, value)| value).collect(),
+            starts,
+            groups,
+        }
+    }
+
+    /// The groups of the outer key: inner key and values.
+    pub(super) fn of(&self, outer: u32) -> impl Iterator<Item = (u32, &[u32])> {
+        let range = self.starts[outer as usize] as usize..self.starts[outer as usize + 1] as usize;
+        range.map(|group| {
+            let start = group
+                .checked_sub(1)
+                .map_or(0, |before| self.groups[before].1);
+            let (inner, end) = self.groups[group];
+            (inner, &self.values[start as usize..end as usize])
+        })
     }
 }

@@ -44,9 +44,15 @@ impl Best {
         }
     }
 
-    /// Whether a run that scores `bound` could still be among the best.
+    /// Whether a run that scores at most `bound` could still be among the best.
     pub(super) fn admits(&self, bound: f64) -> bool {
-        self.found.len() < self.limit || self.found.last().is_some_and(|(worst, _)| bound >= *worst)
+        self.admits_at(bound, u32::MAX)
+    }
+
+    /// The same for a run that comes no later than `position`.
+    pub(super) fn admits_at(&self, bound: f64, position: u32) -> bool {
+        let worst = self.found.last().filter(|_| self.found.len() >= self.limit);
+        worst.is_none_or(|(score, at)| bound > *score || (bound == *score && position > *at))
     }
 
     /// Takes note of a run; one that was met before changes nothing.

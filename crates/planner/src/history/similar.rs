@@ -151,7 +151,7 @@ impl History {
             own.seal();
         }
         for (filter, positions) in filters {
-            let index = Index::new(positions, &self.runs.tags, &self.runs.signals);
+            let index = Index::new(&positions, &self.runs);
             self.by_filter.insert(filter, index);
         }
     }
