@@ -1,9 +1,10 @@
 //! Building a bundle: staged beside its final place, sealed, then published.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use amphora_error::{Error, Result, quoted};
-use amphora_files::durable::StagingDirectory;
+use amphora_files::durable::{self, StagingDirectory};
 use amphora_files::{Digest, OpenedFile, RelativePath, json, sha256};
 use amphora_onnx::Contract;
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use crate::manifest::{
     Provenance, Requirements, Spec,
 };
 use crate::name::is_segment;
-use crate::store::Store;
+use crate::store::{Destination, Store};
 use crate::{BundleId, Manifest, Sealed, docs};
 
 /// The graph that a bundle with only one graph has.
@@ -26,7 +27,7 @@ pub const MAIN_GRAPH: &str = "model";
 /// the store before [`Sealed::publish`], and a draft that is dropped leaves nothing behind.
 #[derive(Debug)]
 pub struct Draft {
-    store: Store,
+    destination: Destination,
     staging: StagingDirectory,
     files: BTreeMap<RelativePath, FileEntry>,
     graphs: BTreeMap<String, Graph>,
@@ -84,14 +85,32 @@ impl Draft {
     pub(crate) fn new(store: Store) -> Result<Self> {
         store.prepare()?;
         let staging = StagingDirectory::create_in(store.path())?;
-        Ok(Self {
-            store,
+        Ok(Self::staged(Destination::Store(store), staging))
+    }
+
+    /// Begins a bundle that will be published as the directory `path`, in no store.
+    ///
+    /// # Errors
+    ///
+    /// [`amphora_error::ErrorKind::Usage`] when `path` has no name of its own, and those of creating
+    /// the directory that it lies in.
+    pub fn at(path: &Path) -> Result<Self> {
+        let (parent, name) = Destination::parts(path)?;
+        durable::create_directory(&parent)?;
+        let staging = StagingDirectory::create_in(&parent)?;
+        let destination = Destination::Directory { parent, name };
+        Ok(Self::staged(destination, staging))
+    }
+
+    fn staged(destination: Destination, staging: StagingDirectory) -> Self {
+        Self {
+            destination,
             staging,
             files: BTreeMap::new(),
             graphs: BTreeMap::new(),
             contracts: BTreeMap::new(),
             golden: BTreeMap::new(),
-        })
+        }
     }
 
     /// Adds a payload file (configuration, labels, tokenizer, ...).
@@ -198,7 +217,7 @@ impl Draft {
         }
         fields.files = self.files.into_values().collect();
         let manifest = Manifest::new(fields)?;
-        Sealed::new(self.store, self.staging, manifest)
+        Sealed::new(self.destination, self.staging, manifest)
     }
 
     fn fields(&self, details: Details) -> Result<ManifestFields> {

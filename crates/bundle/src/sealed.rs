@@ -9,22 +9,26 @@ use amphora_files::{RelativePath, sha256};
 use crate::bundle::digest_file;
 use crate::layout::{MANIFEST, MANIFEST_DIGEST, VALIDATION};
 use crate::manifest::FileEntry;
-use crate::store::{Publication, Store};
+use crate::store::{Destination, Publication};
 use crate::{Bundle, BundleId, Manifest};
 
 /// A complete bundle that is not visible in the store yet.
 #[derive(Debug)]
 pub struct Sealed {
-    store: Store,
+    destination: Destination,
     staging: StagingDirectory,
     manifest: Manifest,
 }
 
 impl Sealed {
     /// Writes the manifest of a staged bundle.
-    pub(crate) fn new(store: Store, staging: StagingDirectory, manifest: Manifest) -> Result<Self> {
+    pub(crate) fn new(
+        destination: Destination,
+        staging: StagingDirectory,
+        manifest: Manifest,
+    ) -> Result<Self> {
         let sealed = Self {
-            store,
+            destination,
             staging,
             manifest,
         };
@@ -68,11 +72,12 @@ impl Sealed {
         Ok(self)
     }
 
-    /// Makes the bundle durable and visible in the store, all at once. An intact bundle with the
-    /// same id stays untouched; a damaged one is moved aside.
+    /// Makes the bundle durable and visible, all at once. An intact bundle with the same id stays
+    /// untouched. In a store, a damaged one is moved aside; at a path of its own, whatever else is
+    /// there is an error.
     pub fn publish(self) -> Result<Publication> {
         let id = self.id();
-        self.store.publish(self.staging, id)
+        self.destination.publish(self.staging, id)
     }
 
     fn write_manifest(&self) -> Result<()> {

@@ -14,6 +14,7 @@ use amphora_files::{Directory, EntryKind, OpenedFile, durable, json};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub(crate) use publish::Destination;
 pub use publish::Publication;
 pub use remove::Cleaned;
 

@@ -31,6 +31,63 @@ enum Present {
     Damaged,
 }
 
+/// Where a bundle under construction will lie.
+#[derive(Debug)]
+pub(crate) enum Destination {
+    /// Under the name that its id deserves.
+    Store(Store),
+    /// At a path of its own.
+    Directory { parent: PathBuf, name: String },
+}
+
+impl Destination {
+    /// The directory that `path` lies in, and its name there.
+    pub(crate) fn parts(path: &Path) -> Result<(PathBuf, String)> {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or_else(|| {
+            Error::usage("output-name", "the bundle needs a name of its own").in_file(path)
+        })?;
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        Ok((parent.to_owned(), name.to_owned()))
+    }
+
+    pub(crate) fn publish(self, staging: StagingDirectory, id: BundleId) -> Result<Publication> {
+        match self {
+            Self::Store(store) => store.publish(staging, id),
+            Self::Directory { parent, name } => publish_as(&parent, &name, staging, id),
+        }
+    }
+}
+
+/// Renames a complete staged bundle to `name`, unless it is there already.
+fn publish_as(
+    parent: &Path,
+    name: &str,
+    staging: StagingDirectory,
+    id: BundleId,
+) -> Result<Publication> {
+    let path = parent.join(name);
+    let existed = staging.publish(name)? == Published::Existed;
+    if existed && !matches!(present(&path, id), Ok(Present::Intact)) {
+        return Err(Error::usage(
+            "output-exists",
+            "something else is already there, and it is not overwritten",
+        )
+        .in_file(path)
+        .hint("choose another name, or remove it first"));
+    }
+    Ok(Publication {
+        id,
+        exp_hash: id.exp_hash(),
+        path,
+        existed,
+        set_aside: None,
+    })
+}
+
 impl Store {
     /// Renames a complete staged bundle to its final name, unless an intact one is there.
     pub(crate) fn publish(&self, staging: StagingDirectory, id: BundleId) -> Result<Publication> {
