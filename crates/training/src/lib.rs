@@ -3,10 +3,13 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod calibration;
 pub mod checkpoint;
 pub mod dataset;
+pub mod export;
 pub mod import;
 pub mod loss;
+pub mod metrics;
 pub mod model;
 mod optimizer;
 mod publish;

@@ -340,6 +340,17 @@ impl Report {
         time.reference_std_ms = std_ms;
     }
 
+    /// The `validation_report.json` of document 000: the part of the report that has its keys.
+    pub fn validation_report(&self) -> serde_json::Value {
+        serde_json::json!({
+            "schema_version": self.schema_version,
+            "validated_at": self.validated_at,
+            "onnx_check": self.onnx_check,
+            "numeric_equivalence": self.numeric_equivalence,
+            "inference_time": self.inference_time,
+        })
+    }
+
     /// The kind of the first failing stage, which decides the exit code; `None` when the bundle
     /// passed. A report that was read from a file does not know its stages and answers
     /// [`ErrorKind::Negative`] when it has not passed.

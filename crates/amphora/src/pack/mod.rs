@@ -368,7 +368,8 @@ fn publish(
         );
     }
     if let Some(report) = reports.get(Target::Onnx.word()) {
-        files.insert("validation_report".to_owned(), validation_report(report)?);
+        let document = json::to_pretty_bytes(&report.validation_report())?;
+        files.insert("validation_report".to_owned(), document);
     }
     let published = sealed.with_reports(&files)?.publish()?;
     let bundle = Bundle::open(&published.path)?;
@@ -397,17 +398,6 @@ fn publish(
             .collect(),
         warnings,
     })
-}
-
-/// The `validation_report.json` of document 000: the part of a report that has its keys.
-fn validation_report(report: &Report) -> Result<Vec<u8>> {
-    json::to_pretty_bytes(&serde_json::json!({
-        "schema_version": report.schema_version,
-        "validated_at": report.validated_at,
-        "onnx_check": report.onnx_check,
-        "numeric_equivalence": report.numeric_equivalence,
-        "inference_time": report.inference_time,
-    }))
 }
 
 impl Validation {
