@@ -71,6 +71,7 @@ mod contract;
 mod engines;
 mod export;
 mod inspect;
+mod layout;
 mod output;
 mod pack;
 pub mod planner;
@@ -96,6 +97,7 @@ pub use export::{ExportRequest, Exported, export};
 pub use inspect::{
     BundleInspection, GraphInspection, Inspection, NodeInspection, OnnxInspection, inspect,
 };
+pub use layout::{LaidOut, Layout, layout};
 pub use output::{prepare_directory, write_file};
 pub use pack::{PackRequest, Packed, Validation, pack};
 pub use run::{Answer, BundleRan, InputValue, Label, RunRequest, run};

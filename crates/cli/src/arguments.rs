@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Archive(ArchiveArguments),
     /// Bring an archive or a directory that holds a bundle into the store
     Import(ImportArguments),
+    /// Write the directory that another system's document prescribes, from a bundle
+    Layout(LayoutArguments),
     /// Remove all but the newest bundles of the store
     Clean(CleanArguments),
     /// Remove one bundle from the store
@@ -159,6 +161,25 @@ pub(crate) struct InspectArguments {
     /// Print the nodes of the graph
     #[arg(long)]
     pub(crate) graph: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LayoutArguments {
+    /// The bundle
+    pub(crate) bundle: String,
+    /// The directory to write
+    #[arg(value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Which directory
+    #[arg(long = "as", value_enum, value_name = "LAYOUT")]
+    pub(crate) layout: LayoutName,
+}
+
+/// The layouts, as they are typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LayoutName {
+    /// A planner's flat directory: model.onnx and its JSON documents
+    Cyntra,
 }
 
 #[derive(Debug, Args)]

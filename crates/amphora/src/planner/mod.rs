@@ -4,6 +4,8 @@
 mod dataset;
 mod decide;
 #[cfg(feature = "training")]
+mod export;
+#[cfg(feature = "training")]
 mod import;
 #[cfg(feature = "training")]
 mod simulate;
@@ -32,6 +34,8 @@ pub use dataset::{
     dataset_stats, replay_bench,
 };
 pub use decide::{DecideRequest, Decided, DecisionRecord, InputSource, decide};
+#[cfg(feature = "training")]
+pub use export::{ExportRequest, Exported, export};
 #[cfg(feature = "training")]
 pub use import::{ImportTrialsRequest, import_trials};
 #[cfg(feature = "training")]

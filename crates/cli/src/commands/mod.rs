@@ -10,6 +10,7 @@ mod engine_process;
 mod export;
 mod import;
 mod inspect;
+mod layout;
 mod list;
 mod pack;
 pub(crate) mod planner;
@@ -126,6 +127,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Verdict> {
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Run(arguments) => run::run(&context, &arguments),
         Command::Contract(arguments) => contract::run(&context, arguments),
+        Command::Layout(arguments) => layout::run(&context, &arguments),
         Command::List(arguments) => list::run(&context, &arguments),
         Command::Clean(arguments) => clean::run(&context, &arguments),
         Command::Remove(arguments) => remove::run(&context, &arguments),

@@ -3,6 +3,7 @@
 mod bench;
 mod dataset;
 mod decide;
+mod export;
 mod import;
 mod stats;
 mod train;
@@ -33,6 +34,8 @@ enum PlannerCommand {
     Decide(decide::DecideArguments),
     /// Train a model on a dataset
     Train(train::TrainArguments),
+    /// Turn a checkpoint into a bundle: calibrated, exported to ONNX, proven, sealed
+    Export(Box<export::ExportArguments>),
 }
 
 pub(crate) fn run(context: &Context, arguments: PlannerArguments) -> Result<Verdict> {
@@ -43,5 +46,6 @@ pub(crate) fn run(context: &Context, arguments: PlannerArguments) -> Result<Verd
         PlannerCommand::Bench(arguments) => bench::run(context, arguments),
         PlannerCommand::Decide(arguments) => decide::run(context, &arguments),
         PlannerCommand::Train(arguments) => train::run(context, &arguments),
+        PlannerCommand::Export(arguments) => export::run(context, *arguments),
     }
 }
