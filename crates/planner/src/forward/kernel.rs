@@ -221,3 +221,53 @@ fn rectify(x: &[f32], active: &mut Vec<(u32, f32)>) {
     }
     active.truncate(count);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_width_of_the_registers_changes_no_bit() {
+        let mut state = 7_u64;
+        let mut values = |n: usize| -> Vec<f32> {
+            let next = |_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+                (state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
+            };
+            (0..n).map(next).collect()
+        };
+        let mut linear = |n: usize, m: usize| Linear {
+            weight: values(n * m),
+            bias: values(m),
+        };
+        let widths = [300, 77, 40, 33];
+        let linears = [linear(300, 77), linear(77, 40), linear(40, 33)];
+        let heads = [linear(33, 2), linear(33, 5)];
+        let hidden = linears
+            .into_iter()
+            .zip(&widths[1..])
+            .map(|(linear, m)| Hidden {
+                linear,
+                scale: values(*m),
+                shift: values(*m),
+                epsilon: 1e-5,
+            });
+        let detected = Network::new(hidden.collect(), &heads).unwrap();
+        let plain = Network {
+            arch: Arch::Scalar,
+            ..detected.clone()
+        };
+        for active in [0, 1, 60, 300] {
+            let indices: Vec<u32> = (0..active).map(|n| (n * 7) % 300).collect();
+            let row = values(indices.len());
+            let bits = |network: &Network| -> Vec<u32> {
+                let mut scratch = network.scratch();
+                let logits = network.run(&indices, &row, &mut scratch);
+                logits.iter().map(|logit| logit.to_bits()).collect()
+            };
+            assert_eq!(bits(&detected), bits(&plain), "{active} values");
+        }
+    }
+}
