@@ -28,7 +28,7 @@ fn one_action_on_stdout_and_why_on_stderr() {
     let rows = [
         (
             "--input input.json --toolchain-timeout 7200",
-            Value::Null,
+            json!("toolchain_unavailable"),
             "speculate_vote",
         ),
         (

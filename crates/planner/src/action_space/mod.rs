@@ -298,6 +298,19 @@ impl ActionSpace {
         self.swarm_ids.iter().position(|name| name == swarm_id)
     }
 
+    /// Whether every class means the same in `other`, whatever the rules.
+    pub fn has_classes_of(&self, other: &Self) -> bool {
+        self.swarm_ids == other.swarm_ids
+            && Head::BUDGETS
+                .iter()
+                .all(|head| self.bins(*head) == other.bins(*head))
+    }
+
+    /// Whether a rule demands anything; rules may be words alone.
+    pub fn demands(&self) -> bool {
+        self.validity_rules.iter().any(ValidityRule::demands)
+    }
+
     /// SHA-256, in hexadecimal, of what the space means: its lists and its rules in their order,
     /// without their descriptions. Two spaces of one digest give every class the same meaning.
     pub fn digest(&self) -> Result<String> {

@@ -232,11 +232,19 @@ impl Planner {
         verdict
     }
 
-    /// The input's action space, which must be the model's; so must the toolchains.
+    /// The input's action space, which must be the model's; so must the toolchains. An input whose
+    /// rules are words alone, or absent, takes those of the model.
     fn prepare(&self, input: &PlannerInput) -> Result<Arc<Prepared>, Refusal> {
         let mismatch = |detail: String| (Reason::SchemaMismatch, Some(detail));
         let broken = |error: Error| mismatch(error.to_string());
-        let prepared = self.latest.get(&input.action_space).map_err(broken)?;
+        let asked = &input.action_space;
+        let prepared = match &self.policy.action_space {
+            Some(space) if space.has_classes_of(asked) && !asked.demands() => {
+                self.latest.get(space)
+            }
+            _ => self.latest.get(asked),
+        }
+        .map_err(broken)?;
         if let Some(space) = &self.policy.action_space
             && *space != prepared.space
         {
