@@ -2,10 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ablate;
 pub mod bench;
 pub mod calibration;
 pub mod checkpoint;
+pub mod crossvalidate;
 pub mod dataset;
+pub mod evaluate;
 pub mod export;
 pub mod import;
 pub mod loss;
@@ -13,6 +16,7 @@ pub mod metrics;
 pub mod model;
 mod optimizer;
 mod publish;
+pub mod report;
 pub mod simulator;
 pub mod stats;
 pub mod train;

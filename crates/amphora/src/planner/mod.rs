@@ -1,8 +1,12 @@
 //! The swarm planner: from recorded runs to a decision.
 
 #[cfg(feature = "training")]
+mod ablate;
+#[cfg(feature = "training")]
 mod dataset;
 mod decide;
+#[cfg(feature = "training")]
+mod evaluate;
 #[cfg(feature = "training")]
 mod export;
 #[cfg(feature = "training")]
@@ -12,6 +16,8 @@ mod simulate;
 #[cfg(feature = "training")]
 mod train;
 
+#[cfg(feature = "training")]
+pub use ablate::{AblateRequest, Ablation, AblationRow, ablate};
 pub use amphora_planner::action_space::{ActionSpace, Head};
 pub use amphora_planner::contracts::{Mode, Objective, PlannerAction, PlannerInput, PolicyTrace};
 pub use amphora_planner::decide::{Decision, Reason};
@@ -34,6 +40,10 @@ pub use dataset::{
     dataset_stats, replay_bench,
 };
 pub use decide::{DecideRequest, Decided, DecisionRecord, InputSource, decide};
+#[cfg(feature = "training")]
+pub use evaluate::{
+    CrossValidateRequest, EvaluateRequest, Evaluation, PolicyReport, Settings, evaluate, gate,
+};
 #[cfg(feature = "training")]
 pub use export::{ExportRequest, Exported, export};
 #[cfg(feature = "training")]

@@ -156,6 +156,25 @@ fn train_from(
     )
 }
 
+/// Replaces the weights of a finished checkpoint by those of `model`, which was made from it, and its
+/// digests in the report.
+pub(crate) fn replace_weights(
+    out: &Path,
+    model: &TrainedModel,
+    mut report: TrainingReport,
+) -> Result<TrainingReport> {
+    for (member, learner) in model.members.iter().enumerate() {
+        let bytes = checkpoint::model_bytes(&model.task.architecture, learner)?;
+        let directory = member_directory(out, model.task.config.model, member);
+        durable::write_file(&directory.join(MODEL), &bytes)?;
+        if let Some(member) = report.members.get_mut(member) {
+            member.digest = sha256(&bytes).to_string();
+        }
+    }
+    durable::write_file(&out.join(REPORT), &json::to_pretty_bytes(&report)?)?;
+    Ok(report)
+}
+
 /// Writes the documents of the whole and, last, the report, which says that the run is finished.
 fn finish(
     task: &Task,

@@ -11,12 +11,14 @@ mod config;
 mod disk;
 mod examples;
 mod fit;
+mod prior;
 mod report;
 mod rows;
 mod trained;
 
 pub use crate::optimizer::AdamWConfig;
 pub use config::{Decoding, ModelKind, Sizes, Stage, TrainConfig};
+pub(crate) use disk::replace_weights;
 pub use disk::{Progress, REPORT, VOCABULARY, fine_tune, train};
 pub use examples::{Examples, Targets};
 pub(crate) use fit::{Best, State};

@@ -8,6 +8,7 @@ use amphora_planner::contracts::PlannerInput;
 
 use super::config::{Decoding, ModelKind, TrainConfig};
 use super::fit::{Hooks, State, Step, fit};
+use super::prior::start_at_frequencies;
 use super::report::Curve;
 use super::rows::{Encoder, Task, TrainingRow};
 use crate::loss::{expected_duration, log_deviation, sigmoid};
@@ -182,7 +183,11 @@ pub(crate) fn train_member(
     };
     let mut learner = match initial {
         Some(initial) => initial.clone(),
-        None => new_learner(task, config.seed)?,
+        None => {
+            let mut fresh = new_learner(task, config.seed)?;
+            start_at_frequencies(&mut fresh, training);
+            fresh
+        }
     };
     let state = resume(&learner)?;
     let curve = fit(&mut learner, training, validation, &config, state, hooks)?;

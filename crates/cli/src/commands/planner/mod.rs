@@ -1,8 +1,10 @@
 //! `amphora planner`: one file for each sub-command, its arguments included.
 
+mod ablate;
 mod bench;
 mod dataset;
 mod decide;
+mod evaluate;
 mod export;
 mod import;
 mod stats;
@@ -30,8 +32,12 @@ enum PlannerCommand {
     Stats(stats::StatsArguments),
     /// Replay every valid action for every decision of a dataset on recorded trials, and name winners
     Bench(bench::BenchArguments),
+    /// Cross-validate changes of a model, one at a time, from a grid file
+    Ablate(ablate::AblateArguments),
     /// Choose swarm and budgets for one issue
     Decide(decide::DecideArguments),
+    /// Judge a model on recorded trials: outcomes, calibration, regret, against every baseline
+    Evaluate(Box<evaluate::EvaluateArguments>),
     /// Train a model on a dataset
     Train(train::TrainArguments),
     /// Turn a checkpoint into a bundle: calibrated, exported to ONNX, proven, sealed
@@ -44,7 +50,9 @@ pub(crate) fn run(context: &Context, arguments: PlannerArguments) -> Result<Verd
         PlannerCommand::Dataset(arguments) => dataset::run(context, arguments),
         PlannerCommand::Stats(arguments) => stats::run(context, arguments),
         PlannerCommand::Bench(arguments) => bench::run(context, arguments),
+        PlannerCommand::Ablate(arguments) => ablate::run(context, &arguments),
         PlannerCommand::Decide(arguments) => decide::run(context, &arguments),
+        PlannerCommand::Evaluate(arguments) => evaluate::run(context, &arguments),
         PlannerCommand::Train(arguments) => train::run(context, &arguments),
         PlannerCommand::Export(arguments) => export::run(context, *arguments),
     }

@@ -1,0 +1,193 @@
+//! What a policy is worth, and whether that beats what an orchestrator does without it.
+
+use std::path::PathBuf;
+
+use amphora_error::{Error, Result};
+use amphora_files::{OpenedFile, durable, json};
+use amphora_planner::replay::Trials;
+use amphora_training::crossvalidate::{self, Recipe};
+use amphora_training::dataset::Dataset;
+use amphora_training::evaluate::{self, Gate, Model};
+use amphora_training::metrics::Bootstrap;
+use amphora_training::report;
+use amphora_training::train::{ModelKind, REPORT};
+
+pub use amphora_training::evaluate::{Evaluation, PolicyReport, Settings};
+
+/// The largest report that is read.
+const MAX_REPORT: u64 = 64 << 20;
+
+/// What to evaluate.
+#[derive(Debug, Clone)]
+pub struct EvaluateRequest {
+    /// The directory of the dataset.
+    pub dataset: PathBuf,
+    /// A checkpoint or a bundle; may be left out with `cross_validate`.
+    pub model: Option<PathBuf>,
+    /// Recorded trials, for outcomes.
+    pub trials: Option<PathBuf>,
+    /// The toolchains of the replay, in the order of their priority; none: all that are recorded.
+    pub toolchains: Vec<String>,
+    /// What an agent minute costs, in passes.
+    pub minute_cost: f64,
+    /// Replays of every task.
+    pub replays: u32,
+    /// Resamples of every interval.
+    pub resamples: u32,
+    /// The seed of replays, folds and intervals.
+    pub seed: u64,
+    /// Train and hold out, instead of judging one model.
+    pub cross_validate: Option<CrossValidateRequest>,
+    /// A report to compare inputs, actions and calibration with.
+    pub baseline_report: Option<PathBuf>,
+    /// What must be beaten.
+    pub gate: Option<Gate>,
+    /// Where the page goes.
+    pub page: Option<PathBuf>,
+    /// The command that the page names.
+    pub command: Option<String>,
+}
+
+/// How to cross-validate.
+#[derive(Debug, Clone)]
+pub struct CrossValidateRequest {
+    /// Names of models: mlp, transformer, urm, joint, value.
+    pub models: Vec<String>,
+    /// Folds over tasks.
+    pub folds: usize,
+    /// Most decisions of a task that are used.
+    pub rows_per_task: usize,
+    /// The new directory of the shipped policy's checkpoint, trained on all tasks but one fold's.
+    pub checkpoint: Option<PathBuf>,
+}
+
+/// The gate of this name.
+///
+/// # Errors
+///
+/// Usage (`gate-name`) for another word.
+pub fn gate(name: &str) -> Result<Gate> {
+    match name {
+        "heuristic" => Ok(Gate::Heuristic),
+        "best-fixed" => Ok(Gate::BestFixed),
+        _ => {
+            Err(Error::usage("gate-name", "there is no such gate")
+                .expected("heuristic or best-fixed"))
+        }
+    }
+}
+
+/// Evaluates; `progress` hears what is being done.
+///
+/// A gate that is not passed is no error here: see [`Evaluation::gate`].
+///
+/// # Errors
+///
+/// What cannot be read; usage for a request without model or trials where they are needed; those of
+/// training and judging.
+pub fn evaluate(request: &EvaluateRequest, progress: &mut dyn FnMut(&str)) -> Result<Evaluation> {
+    let dataset = Dataset::read(&request.dataset)?;
+    let trials = request.trials.as_deref().map(Trials::read).transpose()?;
+    let settings = settings(request, trials.as_ref());
+    let mut found = match (&request.cross_validate, &request.model) {
+        (Some(cross), _) => {
+            let trials = trials.as_ref().ok_or_else(|| {
+                Error::usage("cross-validate-trials", "cross-validation needs outcomes")
+                    .hint("give recorded trials with --trials")
+            })?;
+            cross_validated(cross, &dataset, trials, &settings, progress)?
+        }
+        (None, Some(path)) => {
+            progress("judging the model");
+            let model = Model::open(path)?;
+            let mut found = evaluate::evaluate(&evaluate::EvaluateRequest {
+                dataset: &dataset,
+                trials: trials.as_ref(),
+                model: &model,
+                settings: &settings,
+            })?;
+            let training = path.join(REPORT);
+            if training.is_file() {
+                let bytes = OpenedFile::open(&training)?.contents(MAX_REPORT)?;
+                let report = json::parse_into(&bytes).map_err(|error| error.in_file(&training))?;
+                found.training = Some(report);
+            }
+            found
+        }
+        (None, None) => {
+            return Err(
+                Error::usage("evaluate-model", "there is no model to evaluate")
+                    .hint("name a checkpoint or a bundle with --model, or cross-validate"),
+            );
+        }
+    };
+    if let Some(path) = &request.baseline_report {
+        let bytes = OpenedFile::open(path)?.contents(MAX_REPORT)?;
+        let old = Evaluation::from_json(&bytes).map_err(|error| error.in_file(path))?;
+        found.drift = Some(evaluate::drift(&old.snapshot, &found.snapshot));
+    }
+    if let Some(gate) = request.gate {
+        found.judge(gate)?;
+    }
+    if let Some(page) = &request.page {
+        let title = "Swarm planner: offline evaluation";
+        let text = report::page(&found, title, request.command.as_deref());
+        durable::write_file(page, text.as_bytes())?;
+    }
+    Ok(found)
+}
+
+fn settings(request: &EvaluateRequest, trials: Option<&Trials>) -> Settings {
+    let toolchains = match request.toolchains.is_empty() {
+        true => trials.map_or(Vec::new(), Trials::toolchains),
+        false => request.toolchains.clone(),
+    };
+    Settings {
+        minute_cost: request.minute_cost,
+        replays: request.replays,
+        seed: request.seed,
+        bootstrap: Bootstrap {
+            resamples: request.resamples,
+            seed: request.seed,
+            ..Bootstrap::default()
+        },
+        ..Settings::new(toolchains)
+    }
+}
+
+fn cross_validated(
+    request: &CrossValidateRequest,
+    dataset: &Dataset,
+    trials: &Trials,
+    settings: &Settings,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Evaluation> {
+    let models = request.models.iter().map(|name| {
+        let kind = ModelKind::ALL.into_iter().find(|kind| kind.name() == name);
+        kind.ok_or_else(|| {
+            Error::usage("model-name", "there is no such model")
+                .expected("mlp, transformer, urm, joint or value")
+                .found(amphora_error::quoted(name).to_string())
+        })
+    });
+    let recipe = Recipe {
+        folds: request.folds,
+        rows_per_task: request.rows_per_task,
+        ..Recipe::small(&models.collect::<Result<Vec<_>>>()?)
+    };
+    let found = crossvalidate::cross_validate(dataset, trials, settings, &recipe, progress)?;
+    let fitted = match &request.checkpoint {
+        Some(out) => {
+            progress("training the shipped policy");
+            let fitted = crossvalidate::fit_shipped(dataset, trials, settings, &found, out)?;
+            Some(fitted)
+        }
+        None => None,
+    };
+    let mut report = evaluate::cross_validated(dataset, trials, settings, found);
+    if let Some((training, calibrated)) = fitted {
+        report.training = Some(training);
+        report.calibrated = Some(calibrated);
+    }
+    Ok(report)
+}

@@ -1,0 +1,351 @@
+//! How right a model's answers were, and whether it knew.
+
+use std::collections::BTreeMap;
+
+use amphora_error::Result;
+use amphora_planner::action_space::{Action, ActionSpace, Head, NamedAction};
+use amphora_planner::contracts::DatasetRow;
+use amphora_planner::decode::Temperatures;
+use amphora_planner::heuristic;
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::{CalibrationRow, FittedTemperatures};
+use crate::metrics::{
+    Agreement, Collapse, Coverage, Decision, Interval, LabelMatch, Reliability, choose_threshold,
+    coverage_curve,
+};
+
+use super::model::{Answer, SpeaksOf};
+use super::outcomes::{Outcomes, Target, Task};
+use super::{Model, Settings};
+
+/// What answers are judged by.
+#[derive(Debug, Clone, Copy)]
+pub enum Truth<'a> {
+    /// What every action came to on the task.
+    Replayed(&'a Outcomes),
+    /// What was executed: the label of each row. Says nothing about outcomes.
+    Labels(&'a ActionSpace),
+}
+
+impl<'a> Truth<'a> {
+    fn space(&self) -> &'a ActionSpace {
+        match self {
+            Self::Replayed(outcomes) => &outcomes.space,
+            Self::Labels(space) => space,
+        }
+    }
+
+    fn task(&self, row: &DatasetRow) -> Option<&'a Task> {
+        match self {
+            Self::Replayed(outcomes) => outcomes.tasks.get(&row.planner_input.issue.issue_id),
+            Self::Labels(_) => None,
+        }
+    }
+
+    /// What should have been answered; `None` for a row that is not judged.
+    fn target(&self, row: &DatasetRow, temperature: f64) -> Option<Target> {
+        let widths = self.space().widths();
+        match self {
+            Self::Replayed(_) => Some(self.task(row)?.target(widths, temperature)),
+            Self::Labels(space) => {
+                let label = &row.label_action;
+                let action = space.index(&NamedAction {
+                    swarm_id: label.swarm_id.clone(),
+                    max_candidates_bin: label.budgets.max_candidates_bin,
+                    max_minutes_bin: label.budgets.max_minutes_bin,
+                    max_iterations_bin: label.budgets.max_iterations_bin,
+                })?;
+                Some(Target::of_action(action, widths))
+            }
+        }
+    }
+}
+
+/// One answer, judged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judged {
+    /// The issue.
+    pub issue: String,
+    /// What the model answered.
+    pub action: Action,
+    /// The best action of the task, or the label.
+    pub best: Action,
+    /// What the heuristic does there; where the model abstains, that is done.
+    pub baseline: Action,
+    /// Whether the confidence reached the threshold.
+    pub taken: bool,
+    /// The confidence, and the preference for the class that it speaks of.
+    pub decision: Decision,
+    /// For each head with a choice, the probability of the decoded class and the preference for it.
+    pub heads: [Option<Decision>; 4],
+    /// For each head, the sum over classes of (probability - preference)^2.
+    pub brier: [f64; 4],
+    /// Agreement with the best action, or with one that is as good.
+    pub matches: LabelMatch,
+    /// Mean utility of the answer on the task.
+    pub utility: f64,
+    /// Mean utility of the baseline on the task.
+    pub baseline_utility: f64,
+}
+
+impl Judged {
+    /// What is done in the end.
+    pub fn executed(&self) -> Action {
+        if self.taken {
+            self.action
+        } else {
+            self.baseline
+        }
+    }
+}
+
+/// Calibration of one head on held-out rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct HeadReport {
+    /// Expected calibration error of the decoded class.
+    pub ece: f64,
+    /// Maximum calibration error.
+    pub mce: f64,
+    /// Multi-class Brier score.
+    pub brier: f64,
+}
+
+/// A model on held-out rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelReport {
+    /// Its name.
+    pub name: String,
+    /// Agreement of the decoded action with the best action of the task.
+    pub agreement: Agreement,
+    /// The same for the most frequent best action, said to everybody.
+    pub majority_exact: f64,
+    /// Calibration of every decision: confidence against the preference for the class it speaks of.
+    pub decisions: Reliability,
+    /// Calibration of the decisions that were not left to the baseline.
+    pub taken: Reliability,
+    /// For each head.
+    pub heads: [HeadReport; 4],
+    /// Share left to the baseline.
+    pub abstain_rate: f64,
+    /// Coverage, correctness and utility by threshold.
+    pub coverage: Vec<Coverage>,
+    /// Distribution of the decoded actions, before abstention.
+    pub actions: Collapse,
+}
+
+/// What was fitted on validation rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibrated {
+    /// Temperatures.
+    pub temperatures: FittedTemperatures,
+    /// Decisions below this confidence go to the baseline.
+    pub threshold: f64,
+    /// Expected calibration error on the validation rows.
+    pub ece: f64,
+    /// Mean utility on the validation rows, with abstention.
+    pub utility: f64,
+    /// Rows.
+    pub rows: usize,
+}
+
+/// Fits temperatures, then the threshold, on validation rows.
+pub(crate) fn calibrate(
+    model: &Model,
+    rows: &[&DatasetRow],
+    truth: Truth,
+    settings: &Settings,
+) -> Result<Calibrated> {
+    let inputs: Vec<_> = rows.iter().map(|row| row.planner_input.clone()).collect();
+    let temperatures = match (model.temperatures(), model.logits(&inputs)?) {
+        (None, Some(logits)) => {
+            let calibration: Vec<CalibrationRow> = rows
+                .iter()
+                .zip(logits)
+                .filter_map(|(row, logits)| {
+                    let input = &row.planner_input;
+                    Some(CalibrationRow {
+                        logits,
+                        masks: input.action_space.masks(&input.job_type),
+                        targets: truth.target(row, settings.label_temperature)?.shares,
+                    })
+                })
+                .collect();
+            FittedTemperatures::fit(&calibration)?
+        }
+        (Some(own), _) => FittedTemperatures::given(own),
+        (None, None) => FittedTemperatures::identity(),
+    };
+    let judged = judge(
+        model,
+        rows,
+        truth,
+        settings,
+        &temperatures.temperatures()?,
+        0.0,
+    )?;
+    let curve = coverage_curve(&curve_rows(&judged));
+    let wanted = choose_threshold(&curve, settings.minimum_coverage);
+    let threshold = if gain(&judged, wanted, settings).above_zero() {
+        wanted
+    } else {
+        0.0
+    };
+    let point = curve.iter().find(|point| point.threshold == threshold);
+    let decisions: Vec<Decision> = judged.iter().map(|row| row.decision).collect();
+    Ok(Calibrated {
+        temperatures,
+        threshold,
+        ece: Reliability::of(&decisions).ece,
+        utility: point.map_or(f64::NEG_INFINITY, |point| point.utility),
+        rows: judged.len(),
+    })
+}
+
+/// What abstaining below `threshold` gains in utility, over tasks: a threshold that fits the noise of a
+/// few validation tasks is none.
+fn gain(judged: &[Judged], threshold: f64, settings: &Settings) -> Interval {
+    let mut tasks: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    for row in judged {
+        let task = tasks.entry(&row.issue).or_default();
+        if row.decision.confidence < threshold {
+            task.0 += row.baseline_utility - row.utility;
+        }
+        task.1 += 1.0;
+    }
+    let means: Vec<f64> = tasks.values().map(|(sum, rows)| sum / rows).collect();
+    settings.bootstrap.mean(&means)
+}
+
+fn curve_rows(judged: &[Judged]) -> Vec<(Decision, f64, f64)> {
+    judged
+        .iter()
+        .map(|row| (row.decision, row.utility, row.baseline_utility))
+        .collect()
+}
+
+/// Judges the answers to `rows`; rows of which the truth is not known are left out.
+pub(crate) fn judge(
+    model: &Model,
+    rows: &[&DatasetRow],
+    truth: Truth,
+    settings: &Settings,
+    temperatures: &Temperatures,
+    threshold: f64,
+) -> Result<Vec<Judged>> {
+    let rows: Vec<(&DatasetRow, Target)> = rows
+        .iter()
+        .filter_map(|&row| Some((row, truth.target(row, settings.label_temperature)?)))
+        .collect();
+    let inputs: Vec<_> = rows
+        .iter()
+        .map(|(row, _)| row.planner_input.clone())
+        .collect();
+    let answers = model.answers(&inputs, temperatures, settings.minute_cost)?;
+    let mut judged = Vec::with_capacity(rows.len());
+    for ((row, target), answer) in rows.into_iter().zip(answers) {
+        let (input, task) = (&row.planner_input, truth.task(row));
+        let baseline = heuristic::action(input).unwrap_or(answer.action);
+        let utility = |action: Action| {
+            let place = |task: &Task| Some(task.utilities()[task.place(action)?]);
+            task.and_then(place).unwrap_or(0.0)
+        };
+        let masks = input.action_space.masks(&input.job_type);
+        judged.push(Judged {
+            issue: input.issue.issue_id.clone(),
+            action: answer.action,
+            best: target.best,
+            baseline,
+            taken: answer.confidence >= threshold,
+            decision: Decision {
+                confidence: answer.confidence,
+                correct: correctness(&answer, &target, task),
+            },
+            heads: Head::ALL.map(|head| {
+                let place = head.position();
+                let choices = masks[place].iter().filter(|valid| **valid).count();
+                let class = answer.action.class(head);
+                let probabilities = &answer.heads.as_ref()?[place];
+                (choices > 1).then(|| Decision {
+                    confidence: probabilities[class],
+                    correct: target.shares[place][class],
+                })
+            }),
+            brier: Head::ALL.map(|head| {
+                answer.heads.as_ref().map_or(0.0, |heads| {
+                    let place = head.position();
+                    let pairs = heads[place].iter().zip(&target.shares[place]);
+                    pairs.map(|(p, share)| (p - share).powi(2)).sum()
+                })
+            }),
+            matches: LabelMatch {
+                heads: Head::ALL.map(|head| {
+                    let same = |best: &Action| best.class(head) == answer.action.class(head);
+                    f64::from(u8::from(target.equally_good.iter().any(same)))
+                }),
+                exact: f64::from(u8::from(target.equally_good.contains(&answer.action))),
+            },
+            utility: utility(answer.action),
+            baseline_utility: utility(baseline),
+        });
+    }
+    Ok(judged)
+}
+
+fn correctness(answer: &Answer, target: &Target, task: Option<&Task>) -> f64 {
+    match (answer.speaks_of, answer.weakest()) {
+        (SpeaksOf::Pass, _) => task
+            .and_then(|task| Some(task.pass_rate(task.place(answer.action)?)))
+            .unwrap_or(0.0),
+        (SpeaksOf::Class, Some(head)) => target.shares[head.position()][answer.action.class(head)],
+        _ => f64::from(u8::from(target.equally_good.contains(&answer.action))),
+    }
+}
+
+/// Most points of a coverage curve in a report.
+const CURVE_POINTS: usize = 60;
+
+/// The report of judged answers.
+pub fn summarize(name: &str, judged: &[Judged], space: &ActionSpace) -> ModelReport {
+    let decisions: Vec<Decision> = judged.iter().map(|row| row.decision).collect();
+    let taken: Vec<Decision> = judged
+        .iter()
+        .filter(|row| row.taken)
+        .map(|row| row.decision)
+        .collect();
+    let matches: Vec<LabelMatch> = judged.iter().map(|row| row.matches).collect();
+    let names: Vec<(String, String)> = judged
+        .iter()
+        .filter_map(|row| space.named(row.action))
+        .map(|action| (action.swarm_id.clone(), action.to_string()))
+        .collect();
+    let best: Vec<Action> = judged.iter().map(|row| row.best).collect();
+    let majority = best
+        .iter()
+        .map(|action| best.iter().filter(|other| *other == action).count())
+        .max()
+        .unwrap_or(0);
+    let rows = judged.len().max(1) as f64;
+    let curve = coverage_curve(&curve_rows(judged));
+    let step = curve.len().div_ceil(CURVE_POINTS).max(1);
+    ModelReport {
+        name: name.to_owned(),
+        agreement: Agreement::of(&matches),
+        majority_exact: majority as f64 / rows,
+        decisions: Reliability::of(&decisions),
+        taken: Reliability::of(&taken),
+        heads: Head::ALL.map(|head| {
+            let place = head.position();
+            let found: Vec<Decision> = judged.iter().filter_map(|row| row.heads[place]).collect();
+            let reliability = Reliability::of(&found);
+            HeadReport {
+                ece: reliability.ece,
+                mce: reliability.mce,
+                brier: judged.iter().map(|row| row.brier[place]).sum::<f64>() / rows,
+            }
+        }),
+        abstain_rate: judged.iter().filter(|row| !row.taken).count() as f64 / rows,
+        coverage: curve.into_iter().step_by(step).collect(),
+        actions: Collapse::of(names.iter().map(|(swarm, text)| (&**swarm, &**text))),
+    }
+}
