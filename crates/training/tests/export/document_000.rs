@@ -162,7 +162,7 @@ fn the_batch_size_is_dynamic_from_1_to_1024() {
         for batch in [1_usize, 4, 16, 32, 1024] {
             let mut numbers = Numbers(batch as u64);
             let dense: Vec<f32> = (0..batch * 3779)
-                .map(|_| f32::from(u8::from(numbers.next() % 60 == 0)))
+                .map(|_| f32::from(u8::from(numbers.next().is_multiple_of(60))))
                 .collect();
             let input = Tensor::new([batch, 3779], dense).unwrap();
             let inputs = BTreeMap::from([("input".to_owned(), input)]);

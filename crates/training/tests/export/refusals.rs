@@ -16,6 +16,9 @@ fn config(checkpoint: &std::path::Path, change: impl FnOnce(&mut Value)) {
     write_json(&path, &document);
 }
 
+/// What a row does to a request that would be granted.
+type Asked = fn(&mut ExportRequest<'_>);
+
 #[test]
 fn checkpoints_and_datasets_that_do_not_belong_together_are_refused() {
     let rows: [(&str, Model, Change, &str); 9] = [
@@ -100,7 +103,7 @@ fn requests_that_make_no_sense_are_refused() {
         &unknown,
         &json!({"method": "temperature_scaling", "temperature": {"agents": 2.0}}),
     );
-    let rows: [(&str, fn(&mut ExportRequest<'_>)); 3] = [
+    let rows: [(&str, Asked); 3] = [
         ("version", |request| request.version = "one"),
         ("git-sha", |request| request.git_sha = Some("HEAD")),
         ("export-engine", |request| request.engines = &[]),
