@@ -29,8 +29,8 @@ impl DriftEntry {
     }
 }
 
-/// `sum_k (q_k - p_k) ln(q_k / p_k)` with `p` from `old` and `q` from `new`; see [`shares`] for the
-/// smoothing. 0 when either is empty.
+/// `sum_k (q_k - p_k) ln(q_k / p_k)` with `p` from `old` and `q` from `new`, both over the union
+/// of the categories with half a count added to each. 0 when either is empty.
 pub fn population_stability_index(old: &Histogram, new: &Histogram) -> f64 {
     shares(old, new)
         .iter()
