@@ -11,11 +11,60 @@ const ROWS: usize = 8;
 /// Partial sums of a reduction, and the number of columns to which the heads are padded.
 const LANES: usize = 16;
 
+/// Floats from one cache line to the next; a vector load that crosses one costs twice.
+const LINE: usize = 16;
+
+/// Floats that start at a cache line.
+pub(super) struct Aligned {
+    buffer: Vec<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl Aligned {
+    pub(super) fn zeros(len: usize) -> Self {
+        let buffer = vec![0.0; len + LINE];
+        // The buffer is never resized, so what is aligned now stays aligned.
+        let start = buffer.as_ptr().align_offset(size_of::<[f32; LINE]>());
+        Self {
+            start: start.min(LINE),
+            buffer,
+            len,
+        }
+    }
+
+    /// The floats.
+    #[inline(always)]
+    pub(super) fn get(&self) -> &[f32] {
+        &self.buffer[self.start..self.start + self.len]
+    }
+
+    /// The floats.
+    #[inline(always)]
+    pub(super) fn get_mut(&mut self) -> &mut [f32] {
+        &mut self.buffer[self.start..self.start + self.len]
+    }
+}
+
+impl From<&[f32]> for Aligned {
+    fn from(values: &[f32]) -> Self {
+        let mut aligned = Self::zeros(values.len());
+        aligned.get_mut().copy_from_slice(values);
+        aligned
+    }
+}
+
+impl Clone for Aligned {
+    fn clone(&self) -> Self {
+        Self::from(self.get())
+    }
+}
+
 /// A linear layer. The weights of one input lie together.
 #[derive(Clone)]
 pub(super) struct Linear {
     /// Inputs by outputs, row-major.
-    pub(super) weight: Vec<f32>,
+    pub(super) weight: Aligned,
     /// One for each output.
     pub(super) bias: Vec<f32>,
 }
@@ -52,7 +101,7 @@ impl std::fmt::Debug for Network {
 
 /// The memory of one run.
 pub(super) struct Scratch {
-    values: Vec<f32>,
+    values: Aligned,
     /// The inputs of a layer that are not zero, and where they are.
     active: Vec<(u32, f32)>,
 }
@@ -61,7 +110,12 @@ impl Network {
     /// A network of layers whose widths fit; at least one of them hidden.
     pub(super) fn new(hidden: Vec<Hidden>, heads: &[Linear]) -> Option<Self> {
         let first = hidden.first()?;
-        let width = first.linear.weight.len().checked_div(first.scale.len())?;
+        let width = first
+            .linear
+            .weight
+            .get()
+            .len()
+            .checked_div(first.scale.len())?;
         let last = hidden.last()?.scale.len();
         let logits = heads.iter().map(|head| head.bias.len()).sum::<usize>();
         Some(Self {
@@ -81,7 +135,7 @@ impl Network {
         let widest = self.hidden.iter().map(|layer| layer.scale.len()).max();
         let widest = widest.unwrap_or(0).max(self.heads.bias.len());
         Scratch {
-            values: vec![0.0; widest],
+            values: Aligned::zeros(widest),
             active: Vec::with_capacity(widest + ROWS),
         }
     }
@@ -112,12 +166,13 @@ impl Network {
             values,
             scratch,
         });
-        &scratch.values[..self.logits]
+        &scratch.values.get()[..self.logits]
     }
 
     #[inline(always)]
     fn layers(&self, indices: &[u32], values: &[f32], scratch: &mut Scratch) {
         let Scratch { values: x, active } = scratch;
+        let x = x.get_mut();
         active.clear();
         active.extend(indices.iter().copied().zip(values.iter().copied()));
         for layer in &self.hidden {
@@ -135,13 +190,19 @@ impl Linear {
     fn beside(layers: &[Self], inputs: usize, outputs: usize) -> Self {
         let mut bias: Vec<f32> = layers.iter().flat_map(|l| l.bias.iter().copied()).collect();
         bias.resize(outputs, 0.0);
-        let mut weight = Vec::with_capacity(inputs * outputs);
-        for input in 0..inputs {
+        let mut weight = Aligned::zeros(inputs * outputs);
+        for (input, row) in weight
+            .get_mut()
+            .chunks_exact_mut(outputs.max(1))
+            .enumerate()
+        {
+            let mut rest = row;
             for layer in layers {
                 let n = layer.bias.len();
-                weight.extend_from_slice(&layer.weight[input * n..(input + 1) * n]);
+                let (own, others) = rest.split_at_mut(n);
+                own.copy_from_slice(&layer.weight.get()[input * n..(input + 1) * n]);
+                rest = others;
             }
-            weight.resize((input + 1) * outputs, 0.0);
         }
         Self { weight, bias }
     }
@@ -153,7 +214,8 @@ impl Linear {
         // Zero times the first row, which is finite, changes no sum.
         active.resize(active.len().next_multiple_of(ROWS), (0, 0.0));
         let n = out.len();
-        let row = |&(index, _): &(u32, f32)| &self.weight[index as usize * n..][..n];
+        let weight = self.weight.get();
+        let row = |&(index, _): &(u32, f32)| &weight[index as usize * n..][..n];
         let (groups, _) = active.as_chunks::<ROWS>();
         for group in groups {
             let [a, b, c, d, e, f, g, h] = group.each_ref().map(row);
@@ -214,9 +276,10 @@ fn rectify(x: &[f32], active: &mut Vec<(u32, f32)>) {
     active.clear();
     active.resize(x.len(), (0, 0.0));
     let mut count = 0;
+    let kept = active.as_mut_slice();
     for (index, &value) in (0..).zip(x) {
         // Written always and kept sometimes: half of the values pass, which no branch predicts.
-        active[count] = (index, value);
+        kept[count] = (index, value);
         count += usize::from(value > 0.0 || value.is_nan());
     }
     active.truncate(count);
@@ -239,7 +302,7 @@ mod tests {
             (0..n).map(next).collect()
         };
         let mut linear = |n: usize, m: usize| Linear {
-            weight: values(n * m),
+            weight: values(n * m).as_slice().into(),
             bias: values(m),
         };
         let widths = [300, 77, 40, 33];

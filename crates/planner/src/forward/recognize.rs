@@ -4,7 +4,7 @@ use amphora_onnx::proto::NodeProto;
 use amphora_onnx::{Dim, Dtype, Model};
 
 use super::graph::{Graph, attribute, either_way, float, int};
-use super::kernel::{Hidden, Network};
+use super::kernel::{Aligned, Hidden, Network};
 use super::{Head, Linear, SparseMlp};
 
 pub(super) fn recognize(model: &Model) -> Option<SparseMlp> {
@@ -52,12 +52,15 @@ fn chained(width: usize, hidden: &[Hidden], heads: &[Linear]) -> bool {
     let mut n = width;
     for layer in hidden {
         let outputs = layer.linear.bias.len();
-        if layer.linear.weight.len() != n * outputs || layer.scale.len() != outputs {
+        if layer.linear.weight.get().len() != n * outputs || layer.scale.len() != outputs {
             return false;
         }
         n = outputs;
     }
-    n > 0 && heads.iter().all(|h| h.weight.len() == n * h.bias.len())
+    n > 0
+        && heads
+            .iter()
+            .all(|h| h.weight.get().len() == n * h.bias.len())
 }
 
 /// ReLU of LayerNorm of Linear, and what goes in.
@@ -119,7 +122,7 @@ fn gemm_layer<'g>(graph: &Graph<'g>, gemm: &'g NodeProto) -> Option<(Linear, &'g
 }
 
 /// A constant matrix with one row for each input of its layer, and the number of outputs.
-fn matrix(graph: &Graph<'_>, name: &str, transposed: bool) -> Option<(Vec<f32>, usize)> {
+fn matrix(graph: &Graph<'_>, name: &str, transposed: bool) -> Option<(Aligned, usize)> {
     let (name, transposed) = match graph.node(name, "Transpose") {
         None => (name, transposed),
         Some(node) => {
@@ -134,15 +137,16 @@ fn matrix(graph: &Graph<'_>, name: &str, transposed: bool) -> Option<(Vec<f32>, 
         return None;
     };
     match transposed {
-        false => Some((constant.values, columns)),
+        false => Some((constant.values.as_slice().into(), columns)),
         true => Some((transpose(&constant.values, rows, columns), rows)),
     }
 }
 
 /// In tiles, since a long stride would miss the cache at each step.
-fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Aligned {
     const TILE: usize = 16;
-    let mut turned = vec![0.0; values.len()];
+    let mut aligned = Aligned::zeros(values.len());
+    let turned = aligned.get_mut();
     for top in (0..rows).step_by(TILE) {
         for left in (0..columns).step_by(TILE) {
             for column in left..(left + TILE).min(columns) {
@@ -152,7 +156,7 @@ fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
             }
         }
     }
-    turned
+    aligned
 }
 
 struct Norm<'g> {
