@@ -139,7 +139,7 @@ fn decided() -> impl Strategy<Value = Decided> {
             moment,
             prop::sample::select(&[0_u64, 1, 3_600_000, 2 * DAY][..]),
         ),
-        prop::sample::select(&["code", "fab-world", "other"][..]),
+        prop::sample::select(&["code", "code", "code", "fab-world", "other"][..]),
         words(&["a", "b", "c", "d", "all", "all", ""]),
         // Signals of every run's own make the others ones that many sets have.
         (
@@ -152,7 +152,8 @@ fn decided() -> impl Strategy<Value = Decided> {
             }),
         words(&["test", "lint", "build", ""]),
         (
-            id(&["i1", "i2", "i3"]),
+            // Issues of many runs ask about many signals, the others about few.
+            prop::option::of(prop_oneof![0_u32..3, 0_u32..80]),
             id(&["w1", "w2"]),
             id(&["o1", "o2"]),
         ),
@@ -181,11 +182,12 @@ fn decided() -> impl Strategy<Value = Decided> {
                         score: None,
                     })
                     .collect();
-                run.issue_id = issue.map(str::to_owned);
+                let issue = issue.map(|issue| format!("i{issue}"));
+                run.issue_id = issue.clone();
                 run.world_id = world.map(str::to_owned);
                 run.objective_id = objective.map(str::to_owned);
                 let decision = issue.zip(group).map(|(issue, group)| DecisionKey {
-                    issue_id: issue.to_owned(),
+                    issue_id: issue,
                     started_ms: group,
                 });
                 (run, decision)
@@ -450,6 +452,52 @@ fn world_runs_are_filtered_by_world_and_objective_where_asked() {
         match ids(&history.similar(&query, 8)).concat() {
             found if found == *expected => Ok(()),
             found => Err(found),
+        }
+    });
+}
+
+/// A signal in so many sets that the index treats it apart.
+#[test]
+fn a_signal_of_many_sets_still_counts() {
+    let now = 100 * DAY;
+    let fails = |run_id: &str, started_ms: u64, tags: &[&str], codes: &[&str]| {
+        let mut run = run(run_id, started_ms, tags);
+        run.outcome.fail_codes = texts(codes);
+        run
+    };
+    let mut runs: Vec<RunSummary> = (0..100)
+        .map(|n| {
+            fails(
+                &format!("z{n}"),
+                now - 50 * DAY,
+                &["other"],
+                &["common", &format!("own {n}")],
+            )
+        })
+        .collect();
+    let mut own = fails("own", now - 60 * DAY, &[], &["common"]);
+    own.issue_id = Some("42".to_owned());
+    runs.push(own);
+    // Scores for the tag and the signal: 0.625; 0.3 + 0.3 + 0.1; 0 + 0.3 + 0.1; 0.3 + 0.1.
+    runs.push(run("tag-alone", now - 40 * DAY, &["kernel"]));
+    runs.push(fails("both", now - 5_000, &["kernel", "b"], &["common"]));
+    runs.push(fails("signal-alone", now - 4_000, &["c"], &["common"]));
+    runs.push(run("half-the-tags", now - 3_000, &["kernel", "d"]));
+    let history = History::new(runs);
+    let tags = texts(&["kernel"]);
+    let rows = [
+        (1, vec!["both"]),
+        (2, vec!["both", "tag-alone"]),
+        (3, vec!["half-the-tags", "both", "tag-alone"]),
+        (
+            4,
+            vec!["half-the-tags", "signal-alone", "both", "tag-alone"],
+        ),
+    ];
+    amphora_testing::each(&rows, |(n, expected)| {
+        match ids(&history.similar(&query(&tags), *n)) {
+            found if found == *expected => Ok(()),
+            found => Err(format!("found {found:?}")),
         }
     });
 }
