@@ -96,6 +96,7 @@ impl Scene {
             out: self.path(out),
             config: None,
             calibration: None,
+            threshold: None,
             version: "1.2.0".to_owned(),
             git_sha: None,
             keep_checkpoint: false,

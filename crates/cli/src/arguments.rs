@@ -72,7 +72,7 @@ pub(crate) enum Command {
     Completions(CompletionsArguments),
     /// Print the JSON Schema of a document that Amphora reads or writes
     Schema(SchemaArguments),
-    /// Run the main job end to end on an example that ships with Amphora
+    /// Run the main job end to end: recorded runs, a trained planner, a verified bundle, a decision
     Quickstart(QuickstartArguments),
     /// Run a model for another process of this program; requests come on stdin
     #[command(hide = true)]
@@ -307,11 +307,26 @@ pub(crate) struct SchemaArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct QuickstartArguments {
-    /// Where the example and its bundle go
+    /// Where everything goes
     #[arg(long, default_value = "amphora-quickstart")]
     pub(crate) dir: PathBuf,
+    /// Which job is shown
+    #[arg(long, value_enum, default_value_t = Example::Planner)]
+    pub(crate) example: Example,
+    /// How many issues are simulated for the planner to learn from
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    pub(crate) issues: usize,
     #[command(flatten)]
     pub(crate) engine: EngineArgument,
+}
+
+/// The jobs that the quickstart shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Example {
+    /// From recorded runs to a verified planner that decides
+    Planner,
+    /// From a trained model to a bundle that proves itself
+    Model,
 }
 
 #[derive(Debug, Clone, Copy, Args)]

@@ -17,8 +17,8 @@ use amphora_training::crossvalidate::{
 };
 use amphora_training::dataset::{BuildRequest, Dataset, build};
 use amphora_training::evaluate::{
-    EvaluateRequest, Evaluation, FIXED, Gate, HEURISTIC, Model, Outcomes, Settings,
-    cross_validated, drift, evaluate,
+    EvaluateRequest, Evaluation, FIXED, Gate, HEURISTIC, Model, Outcomes, Settings, Target, Task,
+    TieBreak, cross_validated, drift, evaluate,
 };
 use amphora_training::import::{ImportRequest, Policy, import};
 use amphora_training::report::page;
@@ -133,6 +133,8 @@ fn outcomes_are_the_replays_themselves() {
     let outcomes = Outcomes::replay(inputs(), &scene.trials, &settings).unwrap();
     let tasks: BTreeSet<&String> = inputs().map(|input| &input.issue.issue_id).collect();
     assert_eq!(outcomes.tasks.len(), tasks.len());
+    let learned: Vec<&String> = outcomes.tasks.keys().step_by(2).collect();
+    let ties = TieBreak::new(&outcomes, learned.clone());
     for (issue, task) in &outcomes.tasks {
         for (place, action) in task.actions.iter().enumerate() {
             let named = outcomes.space.named(*action).unwrap();
@@ -143,15 +145,29 @@ fn outcomes_are_the_replays_themselves() {
             let mean = utilities.sum::<f64>() / 4.0;
             assert!((task.utilities()[place] - mean).abs() < 1e-12);
         }
-        let target = task.target(outcomes.space.widths(), 0.1);
+        let target = Target::of_task(task, outcomes.space.widths(), &ties, &settings);
         for shares in &target.shares {
             assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         }
-        let best = task.place(target.best).unwrap();
+        // Less than one agent minute worse than the best, and of those the best on the other tasks.
+        let utility = |action| task.utilities()[task.place(action).unwrap()];
+        let highest = task.utilities().iter().copied().fold(f64::MIN, f64::max);
+        let good: Vec<_> = task
+            .actions
+            .iter()
+            .filter(|action| utility(**action) >= highest - 0.02)
+            .copied()
+            .collect();
+        assert_eq!(good, target.equally_good);
+        let general = |action| {
+            let place = |task: &Task| Some(task.utilities()[task.place(action)?]);
+            let found = learned.iter().filter_map(|id| place(&outcomes.tasks[*id]));
+            found.sum::<f64>()
+        };
+        assert!(good.contains(&target.best));
         assert!(
-            task.utilities()
-                .iter()
-                .all(|u| *u <= task.utilities()[best] + 1e-9)
+            good.iter()
+                .all(|action| general(*action) <= general(target.best) + 1e-9)
         );
         // The head of the best action prefers its class over every other.
         for (head, class) in target.best.classes().into_iter().enumerate() {
@@ -176,9 +192,8 @@ fn policies_are_compared_as_brute_force_does() {
         .map(|policy| (&*policy.name, policy.metrics.utility))
         .collect();
 
-    let mean = |value: &dyn Fn(&amphora_training::evaluate::Task) -> f64| {
-        outcomes.tasks.values().map(value).sum::<f64>() / tasks
-    };
+    let mean =
+        |value: &dyn Fn(&Task) -> f64| outcomes.tasks.values().map(value).sum::<f64>() / tasks;
     let close = |name: &str, expected: f64| {
         let difference = (policies[name] - expected).abs();
         assert!(

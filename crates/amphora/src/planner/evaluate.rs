@@ -42,6 +42,8 @@ pub struct EvaluateRequest {
     pub baseline_report: Option<PathBuf>,
     /// What must be beaten.
     pub gate: Option<Gate>,
+    /// Where the temperatures and the threshold go that validation rows gave, for the export.
+    pub calibration: Option<PathBuf>,
     /// Where the page goes.
     pub page: Option<PathBuf>,
     /// The command that the page names.
@@ -121,6 +123,16 @@ pub fn evaluate(request: &EvaluateRequest, progress: &mut dyn FnMut(&str)) -> Re
             );
         }
     };
+    if let Some(path) = &request.calibration {
+        let calibrated = found.calibrated.as_ref().ok_or_else(|| {
+            Error::usage(
+                "evaluate-calibration",
+                "a cross-validation calibrates one model of each fold, and keeps none",
+            )
+            .hint("keep the shipped policy with --checkpoint")
+        })?;
+        durable::write_file(path, &json::to_pretty_bytes(&calibrated.to_json())?)?;
+    }
     if let Some(path) = &request.baseline_report {
         let bytes = OpenedFile::open(path)?.contents(MAX_REPORT)?;
         let old = Evaluation::from_json(&bytes).map_err(|error| error.in_file(path))?;

@@ -25,8 +25,10 @@ pub struct ExportRequest {
     pub out: PathBuf,
     /// A configuration instead of the checkpoint's.
     pub config: Option<PathBuf>,
-    /// A `calibration.json` instead of a fit.
+    /// A `calibration.json` instead of a fit; its key `confidence_threshold` counts as well.
     pub calibration: Option<PathBuf>,
+    /// The confidence below which a decision is left to the baseline, instead of the calibration's.
+    pub threshold: Option<f64>,
     /// The version.
     pub version: String,
     /// The commit that the model was trained from.
@@ -67,6 +69,7 @@ pub fn export(request: &ExportRequest, step: &dyn Fn(&str)) -> Result<Exported> 
             out: &request.out,
             config: request.config.as_deref(),
             calibration: request.calibration.as_deref(),
+            threshold: request.threshold,
             version: &request.version,
             git_sha: request.git_sha.as_deref(),
             keep_checkpoint: request.keep_checkpoint,

@@ -24,7 +24,7 @@ const LINES: &[&str] = &[
     "completions zsh",
     "schema",
     "schema manifest",
-    "quickstart --dir try",
+    "quickstart --dir try --example model",
 ];
 
 #[test]

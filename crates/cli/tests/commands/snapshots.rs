@@ -185,7 +185,11 @@ fn doctor_schema_completions() {
 #[test]
 fn quickstart() {
     let scene = Scene::new();
-    assert_seen!("quickstart", scene, &["quickstart", "--dir", "try"]);
+    assert_seen!(
+        "quickstart",
+        scene,
+        &["quickstart", "--dir", "try", "--example", "model"]
+    );
     scene
         .run(&["verify", "--all", "--store", "try/artifacts"])
         .expect_code(0);

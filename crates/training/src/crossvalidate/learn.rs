@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use amphora_planner::contracts::DatasetRow;
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::{Outcomes, Settings};
+use crate::evaluate::{Outcomes, Settings, Target, TieBreak};
 use crate::train::{Label, ModelKind, TrainConfig, TrainingRow};
 
 /// The models to compare and how much each task counts.
@@ -82,7 +82,7 @@ pub(crate) fn spread<'a>(
         .collect()
 }
 
-/// Rows to learn from: soft preferences for policies ([`crate::evaluate::Task::target`]), the best action
+/// Rows to learn from: soft preferences for policies ([`Target::of_task`]), the best action
 /// for the joint model, outcomes for the value model.
 ///
 /// A row weighs what a wrong choice on its task can cost, divided by the rows of the task; the mean
@@ -90,6 +90,7 @@ pub(crate) fn spread<'a>(
 pub fn training_rows(
     rows: &[&DatasetRow],
     outcomes: &Outcomes,
+    ties: &TieBreak,
     settings: &Settings,
     kind: ModelKind,
 ) -> Vec<TrainingRow> {
@@ -104,7 +105,7 @@ pub fn training_rows(
         .filter_map(|(number, row)| {
             let issue = &row.planner_input.issue.issue_id;
             let task = outcomes.tasks.get(issue)?;
-            let target = task.target(widths, settings.label_temperature);
+            let target = Target::of_task(task, widths, ties, settings);
             Some(TrainingRow {
                 input: row.planner_input.clone(),
                 label: Some(match kind {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use amphora_error::{Error, Result};
-use amphora_planner::contracts::{DatasetRow, Split};
+use amphora_planner::contracts::DatasetRow;
 use amphora_planner::decode::Temperatures;
 use amphora_planner::replay::{Trial, Trials};
 use serde::{Deserialize, Serialize};
@@ -13,13 +13,18 @@ use super::folds::{Fold, grouped_folds};
 use super::learn::{Recipe, spread, training_rows};
 use crate::dataset::Dataset;
 use crate::evaluate::{
-    Calibrated, Judged, Model, ModelReport, Outcomes, PolicyReport, Settings, Truth, baselines,
-    calibrate, compare, executed, judge, measure, summarize,
+    Calibrated, Judged, Model, ModelReport, Outcomes, PolicyReport, Settings, TieBreak, Truth,
+    baselines, calibrate, compare, executed, judge, measure, summarize,
 };
 use crate::train::{
     ModelKind, TrainConfig, TrainedModel, TrainingReport, TrainingRow, replace_weights, train,
     train_in_memory,
 };
+
+/// Where training decisions end by time, as a share of all decisions in their order.
+const TRAINED: f64 = 0.6;
+/// Where validation decisions end by time. The dataset's own last tenth holds too few tasks to judge on.
+const VALIDATED: f64 = 0.8;
 
 /// The name of the policy that is exported.
 pub const SHIPPED: &str = "shipped";
@@ -31,8 +36,9 @@ pub struct CrossValidation {
     pub recipe: Recipe,
     /// Grouped by task: every task is held out once.
     pub by_task: Scheme,
-    /// By time: learned from trials that had ended at a moment, judged on trials that began after it.
-    /// Absent when too little is left on one side.
+    /// By time: learned from trials that had ended at a moment, judged on trials that began after it;
+    /// the first 60 % of the decisions train, the next 20 % validate, the last 20 % are judged. Absent
+    /// when too little is left on one side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_time: Option<Scheme>,
     /// That moment, in milliseconds since 1970.
@@ -97,6 +103,41 @@ struct Parts<'a> {
     learned: &'a Outcomes,
     /// What is judged with.
     judged: &'a Outcomes,
+    /// How ties are broken, on either side.
+    ties: TieBreak,
+}
+
+impl<'a> Parts<'a> {
+    fn new(
+        [train, validation, test]: [Vec<&'a DatasetRow>; 3],
+        learned: &'a Outcomes,
+        judged: &'a Outcomes,
+    ) -> Self {
+        let tasks = train.iter().map(|row| &row.planner_input.issue.issue_id);
+        Self {
+            ties: TieBreak::new(learned, tasks),
+            train,
+            validation,
+            test,
+            learned,
+            judged,
+        }
+    }
+
+    /// What may be learned from.
+    fn known(&self) -> Truth<'_> {
+        Truth::Replayed(self.learned, &self.ties)
+    }
+
+    /// What is judged by.
+    fn hidden(&self) -> Truth<'_> {
+        Truth::Replayed(self.judged, &self.ties)
+    }
+
+    /// Rows to learn from.
+    fn rows(&self, rows: &[&DatasetRow], settings: &Settings, kind: ModelKind) -> Vec<TrainingRow> {
+        training_rows(rows, self.learned, &self.ties, settings, kind)
+    }
 }
 
 /// Cross-validates `recipe` on a dataset.
@@ -119,12 +160,10 @@ pub fn cross_validate(
     let tasks: BTreeSet<String> = outcomes.tasks.keys().cloned().collect();
     let folds = grouped_folds(&tasks, recipe.folds, settings.seed)?;
     let most = recipe.rows_per_task;
-    let parts = folds.iter().map(|fold: &Fold| Parts {
-        train: spread(&rows, &fold.train, most),
-        validation: spread(&rows, &fold.validation, most),
-        test: spread(&rows, &fold.test, most),
-        learned: &outcomes,
-        judged: &outcomes,
+    let parts = folds.iter().map(|fold: &Fold| {
+        let of = |tasks| spread(&rows, tasks, most);
+        let rows = [of(&fold.train), of(&fold.validation), of(&fold.test)];
+        Parts::new(rows, &outcomes, &outcomes)
     });
     let by_task = scheme(parts.collect(), settings, recipe, &mut |fold, model| {
         progress(&format!("fold {fold} of {}: {model}", folds.len()));
@@ -137,18 +176,17 @@ pub fn cross_validate(
     let known = |trials: &Trials| Outcomes::replay(inputs(), trials, settings).ok();
     let by_time = match (known(&early), known(&late)) {
         (Some(learned), Some(judged)) if recipe.by_time => {
-            let split = |split: Split, outcomes: &Outcomes| {
-                let of_split: Vec<&DatasetRow> = dataset.split(split).collect();
+            let part = |from: f64, to: f64, outcomes: &Outcomes| {
+                let place = |share: f64| (share * rows.len() as f64) as usize;
                 let tasks = outcomes.tasks.keys().cloned().collect();
-                spread(&of_split, &tasks, most)
+                spread(&rows[place(from)..place(to)], &tasks, most)
             };
-            let parts = Parts {
-                train: split(Split::Train, &learned),
-                validation: split(Split::Val, &learned),
-                test: split(Split::Test, &judged),
-                learned: &learned,
-                judged: &judged,
-            };
+            let rows = [
+                part(0.0, TRAINED, &learned),
+                part(TRAINED, VALIDATED, &learned),
+                part(VALIDATED, 1.0, &judged),
+            ];
+            let parts = Parts::new(rows, &learned, &judged);
             let usable = [&parts.train, &parts.validation, &parts.test]
                 .iter()
                 .all(|part| !part.is_empty());
@@ -206,12 +244,11 @@ fn scheme(
             }
             for (variant, kept, model) in variants {
                 let model = Model::Trained(Box::new(model));
-                let truth = Truth::Replayed(part.learned);
-                let calibrated = calibrate(&model, &part.validation, truth, settings)?;
+                let calibrated = calibrate(&model, &part.validation, part.known(), settings)?;
                 let answers = judge(
                     &model,
                     &part.test,
-                    Truth::Replayed(part.judged),
+                    part.hidden(),
                     settings,
                     &calibrated.temperatures.temperatures()?,
                     calibrated.threshold,
@@ -286,8 +323,8 @@ fn fit(
     settings: &Settings,
     config: &TrainConfig,
 ) -> Result<(TrainedModel, Vec<TrainingRow>)> {
-    let rows = training_rows(&part.train, part.learned, settings, config.model);
-    let validation = training_rows(&part.validation, part.learned, settings, config.model);
+    let rows = part.rows(&part.train, settings, config.model);
+    let validation = part.rows(&part.validation, settings, config.model);
     let model = train_in_memory(&rows, &validation, config)?;
     Ok((model, rows))
 }
@@ -307,7 +344,7 @@ fn drawn_back(
         let answers = judge(
             &Model::Trained(Box::new(drawn.clone())),
             &part.validation,
-            Truth::Replayed(part.learned),
+            part.known(),
             settings,
             &Temperatures::ONE,
             0.0,
@@ -368,26 +405,24 @@ pub fn fit_shipped(
     let rest: BTreeSet<String> = tasks.difference(held_out).cloned().collect();
     let rows: Vec<&DatasetRow> = dataset.rows.iter().collect();
     let most = found.recipe.rows_per_task;
-    let (training, validation) = (spread(&rows, &rest, most), spread(&rows, held_out, most));
-    let learned = training_rows(&training, &outcomes, settings, config.model);
+    let parts = [
+        spread(&rows, &rest, most),
+        spread(&rows, held_out, most),
+        Vec::new(),
+    ];
+    let part = Parts::new(parts, &outcomes, &outcomes);
+    let learned = part.rows(&part.train, settings, config.model);
     let report = train(
         &learned,
-        &training_rows(&validation, &outcomes, settings, config.model),
+        &part.rows(&part.validation, settings, config.model),
         config,
         out,
         false,
         &mut |_| Ok(()),
     )?;
-    let part = Parts {
-        train: training,
-        validation: validation.clone(),
-        test: Vec::new(),
-        learned: &outcomes,
-        judged: &outcomes,
-    };
     let (_, drawn) = drawn_back(&TrainedModel::open(out)?, &learned, &part, settings)?;
     let report = replace_weights(out, &drawn, report)?;
     let model = Model::open(out)?;
-    let calibrated = calibrate(&model, &validation, Truth::Replayed(&outcomes), settings)?;
+    let calibrated = calibrate(&model, &part.validation, part.known(), settings)?;
     Ok((report, calibrated))
 }

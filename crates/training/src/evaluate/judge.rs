@@ -8,6 +8,7 @@ use amphora_planner::contracts::DatasetRow;
 use amphora_planner::decode::Temperatures;
 use amphora_planner::heuristic;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::calibration::{CalibrationRow, FittedTemperatures};
 use crate::metrics::{
@@ -16,14 +17,15 @@ use crate::metrics::{
 };
 
 use super::model::{Answer, SpeaksOf};
-use super::outcomes::{Outcomes, Target, Task};
+use super::outcomes::{Outcomes, Task};
+use super::target::{Target, TieBreak};
 use super::{Model, Settings};
 
 /// What answers are judged by.
 #[derive(Debug, Clone, Copy)]
 pub enum Truth<'a> {
-    /// What every action came to on the task.
-    Replayed(&'a Outcomes),
+    /// What every action came to on the task, and how ties are broken.
+    Replayed(&'a Outcomes, &'a TieBreak),
     /// What was executed: the label of each row. Says nothing about outcomes.
     Labels(&'a ActionSpace),
 }
@@ -31,23 +33,25 @@ pub enum Truth<'a> {
 impl<'a> Truth<'a> {
     fn space(&self) -> &'a ActionSpace {
         match self {
-            Self::Replayed(outcomes) => &outcomes.space,
+            Self::Replayed(outcomes, _) => &outcomes.space,
             Self::Labels(space) => space,
         }
     }
 
     fn task(&self, row: &DatasetRow) -> Option<&'a Task> {
         match self {
-            Self::Replayed(outcomes) => outcomes.tasks.get(&row.planner_input.issue.issue_id),
+            Self::Replayed(outcomes, _) => outcomes.tasks.get(&row.planner_input.issue.issue_id),
             Self::Labels(_) => None,
         }
     }
 
     /// What should have been answered; `None` for a row that is not judged.
-    fn target(&self, row: &DatasetRow, temperature: f64) -> Option<Target> {
+    fn target(&self, row: &DatasetRow, settings: &Settings) -> Option<Target> {
         let widths = self.space().widths();
         match self {
-            Self::Replayed(_) => Some(self.task(row)?.target(widths, temperature)),
+            Self::Replayed(_, ties) => {
+                Some(Target::of_task(self.task(row)?, widths, ties, settings))
+            }
             Self::Labels(space) => {
                 let label = &row.label_action;
                 let action = space.index(&NamedAction {
@@ -69,17 +73,17 @@ pub struct Judged {
     pub issue: String,
     /// What the model answered.
     pub action: Action,
-    /// The best action of the task, or the label.
+    /// The label: the best action of the task, or what was executed.
     pub best: Action,
     /// What the heuristic does there; where the model abstains, that is done.
     pub baseline: Action,
     /// Whether the confidence reached the threshold.
     pub taken: bool,
-    /// The confidence, and the preference for the class that it speaks of.
+    /// The confidence, and whether what it speaks of is the label's.
     pub decision: Decision,
-    /// For each head with a choice, the probability of the decoded class and the preference for it.
+    /// For each head with a choice, the probability of the decoded class and whether it is right.
     pub heads: [Option<Decision>; 4],
-    /// For each head, the sum over classes of (probability - preference)^2.
+    /// For each head, the sum over classes of (probability - label)^2.
     pub brier: [f64; 4],
     /// Agreement with the best action, or with one that is as good.
     pub matches: LabelMatch,
@@ -120,7 +124,7 @@ pub struct ModelReport {
     pub agreement: Agreement,
     /// The same for the most frequent best action, said to everybody.
     pub majority_exact: f64,
-    /// Calibration of every decision: confidence against the preference for the class it speaks of.
+    /// Calibration of every decision: confidence against how often the class it speaks of is right.
     pub decisions: Reliability,
     /// Calibration of the decisions that were not left to the baseline.
     pub taken: Reliability,
@@ -149,7 +153,17 @@ pub struct Calibrated {
     pub rows: usize,
 }
 
-/// Fits temperatures, then the threshold, on validation rows.
+impl Calibrated {
+    /// `calibration.json` of document 000 section 2.5, with the key `confidence_threshold` beside: what
+    /// the export of a bundle reads.
+    pub fn to_json(&self) -> Value {
+        let mut document = self.temperatures.to_json(Some(self.ece), None);
+        document["confidence_threshold"] = self.threshold.into();
+        document
+    }
+}
+
+/// Fits temperatures, then the threshold, on validation rows; a bundle brings its own.
 pub(crate) fn calibrate(
     model: &Model,
     rows: &[&DatasetRow],
@@ -167,7 +181,11 @@ pub(crate) fn calibrate(
                     Some(CalibrationRow {
                         logits,
                         masks: input.action_space.masks(&input.job_type),
-                        targets: truth.target(row, settings.label_temperature)?.shares,
+                        targets: {
+                            let target = truth.target(row, settings)?;
+                            let widths = truth.space().widths();
+                            Head::ALL.map(|head| target.label(head, widths))
+                        },
                     })
                 })
                 .collect();
@@ -184,20 +202,32 @@ pub(crate) fn calibrate(
         &temperatures.temperatures()?,
         0.0,
     )?;
-    let curve = coverage_curve(&curve_rows(&judged));
-    let wanted = choose_threshold(&curve, settings.minimum_coverage);
-    let threshold = if gain(&judged, wanted, settings).above_zero() {
-        wanted
-    } else {
-        0.0
+    let threshold = model.threshold().unwrap_or_else(|| {
+        let curve = coverage_curve(&curve_rows(&judged));
+        let wanted = choose_threshold(&curve, settings.minimum_coverage);
+        match gain(&judged, wanted, settings).above_zero() {
+            true => wanted,
+            false => 0.0,
+        }
+    });
+    let executed = judged.iter().map(|row| {
+        let taken = row.decision.confidence >= threshold;
+        if taken {
+            row.utility
+        } else {
+            row.baseline_utility
+        }
+    });
+    let utility = match judged.len() {
+        0 => f64::NEG_INFINITY,
+        rows => executed.sum::<f64>() / rows as f64,
     };
-    let point = curve.iter().find(|point| point.threshold == threshold);
     let decisions: Vec<Decision> = judged.iter().map(|row| row.decision).collect();
     Ok(Calibrated {
         temperatures,
         threshold,
         ece: Reliability::of(&decisions).ece,
-        utility: point.map_or(f64::NEG_INFINITY, |point| point.utility),
+        utility,
         rows: judged.len(),
     })
 }
@@ -235,13 +265,14 @@ pub(crate) fn judge(
 ) -> Result<Vec<Judged>> {
     let rows: Vec<(&DatasetRow, Target)> = rows
         .iter()
-        .filter_map(|&row| Some((row, truth.target(row, settings.label_temperature)?)))
+        .filter_map(|&row| Some((row, truth.target(row, settings)?)))
         .collect();
     let inputs: Vec<_> = rows
         .iter()
         .map(|(row, _)| row.planner_input.clone())
         .collect();
     let answers = model.answers(&inputs, temperatures, settings.minute_cost)?;
+    let widths = truth.space().widths();
     let mut judged = Vec::with_capacity(rows.len());
     for ((row, target), answer) in rows.into_iter().zip(answers) {
         let (input, task) = (&row.planner_input, truth.task(row));
@@ -268,20 +299,20 @@ pub(crate) fn judge(
                 let probabilities = &answer.heads.as_ref()?[place];
                 (choices > 1).then(|| Decision {
                     confidence: probabilities[class],
-                    correct: target.shares[place][class],
+                    correct: f64::from(u8::from(target.best.class(head) == class)),
                 })
             }),
             brier: Head::ALL.map(|head| {
                 answer.heads.as_ref().map_or(0.0, |heads| {
                     let place = head.position();
-                    let pairs = heads[place].iter().zip(&target.shares[place]);
-                    pairs.map(|(p, share)| (p - share).powi(2)).sum()
+                    let label = target.label(head, widths);
+                    let pairs = heads[place].iter().zip(label);
+                    pairs.map(|(p, label)| (p - label).powi(2)).sum()
                 })
             }),
             matches: LabelMatch {
                 heads: Head::ALL.map(|head| {
-                    let same = |best: &Action| best.class(head) == answer.action.class(head);
-                    f64::from(u8::from(target.equally_good.iter().any(same)))
+                    f64::from(u8::from(target.is_right(head, answer.action.class(head))))
                 }),
                 exact: f64::from(u8::from(target.equally_good.contains(&answer.action))),
             },
@@ -297,8 +328,11 @@ fn correctness(answer: &Answer, target: &Target, task: Option<&Task>) -> f64 {
         (SpeaksOf::Pass, _) => task
             .and_then(|task| Some(task.pass_rate(task.place(answer.action)?)))
             .unwrap_or(0.0),
-        (SpeaksOf::Class, Some(head)) => target.shares[head.position()][answer.action.class(head)],
-        _ => f64::from(u8::from(target.equally_good.contains(&answer.action))),
+        (SpeaksOf::Class, Some(head)) => {
+            let class = answer.action.class(head);
+            f64::from(u8::from(target.best.class(head) == class))
+        }
+        _ => f64::from(u8::from(target.best == answer.action)),
     }
 }
 

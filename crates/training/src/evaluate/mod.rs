@@ -22,6 +22,7 @@ mod model;
 mod outcomes;
 mod run;
 mod snapshot;
+mod target;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,10 +34,11 @@ pub(crate) use judge::{calibrate, judge};
 pub use measure::{Choice, Choices, FIXED, HEURISTIC, Intervals, PolicyReport, TaskValues};
 pub(crate) use measure::{Measured, compare, measure};
 pub use model::{Answer, Model, SpeaksOf};
-pub use outcomes::{Outcome, Outcomes, Target, Task};
+pub use outcomes::{Outcome, Outcomes, Task};
 pub use run::{EvaluateRequest, Evaluation, cross_validated, evaluate};
 pub(crate) use run::{baselines, executed};
 pub use snapshot::{Drift, Snapshot, drift};
+pub use target::{Target, TieBreak};
 
 /// How outcomes are replayed and judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,6 +54,8 @@ pub struct Settings {
     /// Softness of the preferences that policies learn: the difference in utility at which one class is
     /// preferred `e` times over another. 0.1 is the price of five agent minutes.
     pub label_temperature: f64,
+    /// Agent minutes whose price is no difference in utility: actions that close are equally good.
+    pub indifferent_minutes: f64,
     /// The abstention threshold may leave no more than the rest to the baseline.
     pub minimum_coverage: f64,
     /// Intervals.
@@ -67,8 +71,14 @@ impl Settings {
             replays: 32,
             seed: 0,
             label_temperature: 0.1,
+            indifferent_minutes: 1.0,
             minimum_coverage: 0.5,
             bootstrap: Bootstrap::default(),
         }
+    }
+
+    /// The difference in utility that is none.
+    pub fn indifference(&self) -> f64 {
+        (self.indifferent_minutes * self.minute_cost).max(1e-9)
     }
 }

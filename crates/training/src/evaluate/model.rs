@@ -91,6 +91,14 @@ impl Model {
         }
     }
 
+    /// The confidence below which it leaves decisions to the baseline, if it brings one.
+    pub fn threshold(&self) -> Option<f64> {
+        match self {
+            Self::Trained(_) => None,
+            Self::Bundle(bundle) => bundle.threshold(),
+        }
+    }
+
     /// The raw logits of each input; `None` for a model without independent heads.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use amphora_error::{Error, Result};
-use amphora_planner::action_space::{Action, ActionSpace, Head};
+use amphora_planner::action_space::{Action, ActionSpace};
 use amphora_planner::contracts::PlannerInput;
 use amphora_planner::replay::{Replay, Trials};
 
@@ -45,35 +45,6 @@ pub struct Task {
     draws: Vec<Vec<Outcome>>,
     /// Mean utility of each action over the replays.
     utilities: Vec<f64>,
-}
-
-/// What a policy should have preferred on a task.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Target {
-    /// For each head the preference among its classes; sums to 1.
-    pub shares: [Vec<f64>; 4],
-    /// The action with the highest mean utility, the first in enumeration among equals.
-    pub best: Action,
-    /// Every action of that mean utility: a longer limit that no run reached is as good.
-    pub equally_good: Vec<Action>,
-    /// What a wrong choice can cost: the highest mean utility less the lowest.
-    pub stake: f64,
-}
-
-impl Target {
-    /// One action and no other.
-    pub fn of_action(action: Action, widths: [usize; 4]) -> Self {
-        Self {
-            shares: Head::ALL.map(|head| {
-                let mut shares = vec![0.0; widths[head.position()]];
-                shares[action.class(head)] = 1.0;
-                shares
-            }),
-            best: action,
-            equally_good: vec![action],
-            stake: 1.0,
-        }
-    }
 }
 
 impl Task {
@@ -126,41 +97,6 @@ impl Task {
             is_oracle: oracle == Some(place),
             longest_ms: longest.unwrap_or(0) as f64,
             weight,
-        }
-    }
-
-    /// The preference to learn: for each head, a class is worth the mean utility of the best action that
-    /// has it, and classes are preferred as the softmax of those worths over `temperature`.
-    ///
-    /// A sum over actions instead of the best one would favor heads' classes that merely occur in many
-    /// actions.
-    pub fn target(&self, widths: [usize; 4], temperature: f64) -> Target {
-        let shares = Head::ALL.map(|head| {
-            let mut worths = vec![f64::NEG_INFINITY; widths[head.position()]];
-            for (action, utility) in self.actions.iter().zip(&self.utilities) {
-                let worth = &mut worths[action.class(head)];
-                *worth = worth.max(*utility);
-            }
-            let highest = worths.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let weights: Vec<f64> = worths
-                .iter()
-                .map(|worth| ((worth - highest) / temperature).exp())
-                .collect();
-            let sum: f64 = weights.iter().sum();
-            weights.iter().map(|weight| weight / sum).collect()
-        });
-        let lowest = self.utilities.iter().copied().fold(f64::INFINITY, f64::min);
-        Target {
-            shares,
-            best: self.actions[self.best()],
-            equally_good: self
-                .actions
-                .iter()
-                .zip(&self.utilities)
-                .filter(|(_, utility)| **utility >= self.utilities[self.best()] - 1e-9)
-                .map(|(action, _)| *action)
-                .collect(),
-            stake: self.utilities[self.best()] - lowest,
         }
     }
 

@@ -17,8 +17,8 @@ use super::judge::Calibrated;
 use super::snapshot::Drift;
 use super::{
     Choice, Choices, FIXED, Gate, GateReport, HEURISTIC, Judged, Measured, Model, ModelReport,
-    Outcomes, PolicyReport, Settings, Snapshot, Truth, calibrate, compare, judge, measure,
-    summarize,
+    Outcomes, PolicyReport, Settings, Snapshot, TieBreak, Truth, calibrate, compare, judge,
+    measure, summarize,
 };
 
 /// What is evaluated.
@@ -139,9 +139,15 @@ pub fn evaluate(request: &EvaluateRequest) -> Result<Evaluation> {
         )
         .hint("evaluate on a dataset that was built with the model's action space"));
     }
-    let truth = outcomes
+    let learned = request.dataset.split(Split::Train);
+    let learned = learned.map(|row| &row.planner_input.issue.issue_id);
+    let ties = outcomes
         .as_ref()
-        .map_or(Truth::Labels(space), Truth::Replayed);
+        .map(|outcomes| TieBreak::new(outcomes, learned))
+        .unwrap_or_default();
+    let truth = outcomes.as_ref().map_or(Truth::Labels(space), |outcomes| {
+        Truth::Replayed(outcomes, &ties)
+    });
     let rows = |split| {
         let of_split = request.dataset.split(split);
         let known = |row: &&DatasetRow| {

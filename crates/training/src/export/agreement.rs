@@ -109,6 +109,7 @@ impl Answers {
             .collect();
         Ok(Calibration {
             temperatures: FittedTemperatures::fit(&rows)?.values(),
+            threshold: None,
             supplied: None,
         })
     }

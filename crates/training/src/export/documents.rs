@@ -17,6 +17,8 @@ use crate::checkpoint::MODEL;
 /// The temperature of each head, and what `calibration.json` says about them.
 pub(super) struct Calibration {
     pub(super) temperatures: [f64; 4],
+    /// The confidence below which a decision is left to the baseline, where it was chosen.
+    pub(super) threshold: Option<f64>,
     /// The document that was supplied, kept word for word.
     pub(super) supplied: Option<Value>,
 }
@@ -55,9 +57,24 @@ pub(super) fn supplied_calibration(path: &Path) -> Result<Calibration> {
         )
         .in_file(path));
     }
+    let document = json::parse(&bytes)?;
+    let threshold = match document.get("confidence_threshold") {
+        None | Some(Value::Null) => None,
+        Some(value) => Some(
+            value
+                .as_f64()
+                .filter(|value| (0.0..=1.0).contains(value))
+                .ok_or_else(|| {
+                    Error::malformed("confidence-threshold", "the threshold is no probability")
+                        .at("field 'confidence_threshold'")
+                        .in_file(path)
+                })?,
+        ),
+    };
     Ok(Calibration {
         temperatures: Head::ALL.map(|head| stated.get(head.onnx_name()).copied().unwrap_or(1.0)),
-        supplied: Some(json::parse(&bytes)?),
+        threshold,
+        supplied: Some(document),
     })
 }
 
@@ -80,6 +97,7 @@ pub(super) fn metadata(
     source: &Source,
     agreement: &Agreement,
     config: &Digest,
+    threshold: Option<f64>,
 ) -> Result<Value> {
     let member = source
         .report
@@ -130,6 +148,9 @@ pub(super) fn metadata(
         },
         "digests": digests,
     });
+    if let Some(threshold) = threshold {
+        document["confidence_threshold"] = threshold.into();
+    }
     if let Some(toolchains) = request.toolchains {
         document["toolchains"] = json!(toolchains);
     }

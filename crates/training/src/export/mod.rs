@@ -45,8 +45,10 @@ pub struct ExportRequest<'a> {
     pub out: &'a Path,
     /// A configuration instead of the checkpoint's.
     pub config: Option<&'a Path>,
-    /// A `calibration.json` instead of a fit.
+    /// A `calibration.json` instead of a fit; its key `confidence_threshold` counts as well.
     pub calibration: Option<&'a Path>,
+    /// The confidence below which a decision is left to the baseline, instead of the calibration's.
+    pub threshold: Option<f64>,
     /// The version.
     pub version: &'a str,
     /// The commit that the model was trained from.
@@ -78,7 +80,9 @@ pub struct Exported {
     pub model_bytes: usize,
     /// The temperature of each head.
     pub temperature: BTreeMap<String, f64>,
-    /// Calibration error of the decisions on the validation rows, once calibrated; null without any.
+    /// The confidence below which a decision is left to the baseline; null where none was chosen.
+    pub threshold: Option<f64>,
+    /// What the calibration says of its error on the validation rows; null where it says nothing.
     pub validation_ece: Option<f64>,
     /// The largest difference from the reference, by engine.
     pub max_abs_diff: BTreeMap<String, f64>,
@@ -99,6 +103,13 @@ pub fn export(request: &ExportRequest<'_>, step: &dyn Fn(&str)) -> Result<Export
     let version = Version::parse(request.version)
         .map_err(|error| Error::usage(error.rule(), error.to_string()))?;
     check_sha(request.git_sha)?;
+    if let Some(threshold) = request.threshold.filter(|t| !(0.0..=1.0).contains(t)) {
+        return Err(
+            Error::usage("confidence-threshold", "the threshold is no probability")
+                .expected("0 to 1")
+                .found(threshold.to_string()),
+        );
+    }
     let [first, ..] = request.engines else {
         return Err(Error::usage(
             "export-engine",
@@ -121,6 +132,7 @@ pub fn export(request: &ExportRequest<'_>, step: &dyn Fn(&str)) -> Result<Export
         Some(path) => documents::supplied_calibration(path)?,
         None => answers.fit()?,
     };
+    let threshold = request.threshold.or(calibration.threshold);
     let agreement = answers.measure(&calibration.temperatures)?;
     step("computing the golden vectors");
     let (golden, reference_time) =
@@ -150,6 +162,7 @@ pub fn export(request: &ExportRequest<'_>, step: &dyn Fn(&str)) -> Result<Export
         &mut draft,
         &calibration_json,
         &agreement,
+        threshold,
         version,
     )?;
     let details = Details {
@@ -182,7 +195,8 @@ pub fn export(request: &ExportRequest<'_>, step: &dyn Fn(&str)) -> Result<Export
         existed: published.existed,
         model_bytes: graph.len(),
         temperature: calibration.by_head(),
-        validation_ece: agreement.validation_ece,
+        threshold,
+        validation_ece: calibration_json["validation_ece"].as_f64(),
         max_abs_diff,
         warnings,
     })
@@ -207,10 +221,11 @@ fn fill(
     draft: &mut Draft,
     calibration: &Value,
     agreement: &Agreement,
+    threshold: Option<f64>,
     version: Version,
 ) -> Result<Details> {
     let config = json::to_pretty_bytes(&documents::config(source, OPSET)?)?;
-    let metadata = documents::metadata(request, source, agreement, &sha256(&config))?;
+    let metadata = documents::metadata(request, source, agreement, &sha256(&config), threshold)?;
     let mut add = |name: &str, bytes: &[u8]| -> Result<RelativePath> {
         let path = RelativePath::parse(name)?;
         draft.add_bytes(&path, bytes)?;

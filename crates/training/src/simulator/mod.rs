@@ -26,11 +26,11 @@ pub const TOOLCHAINS: [&str; 3] = ["simulated-steady", "simulated-swift", "simul
 const ABILITIES: [(f64, f64); 3] = [(58.0, 1.0), (48.0, 0.6), (68.0, 1.6)];
 /// Sizes, the points that they add to the difficulty, and the typical minutes of a run.
 const SIZES: [(&str, f64, f64); 5] = [
-    ("XS", 0.0, 4.0),
-    ("S", 8.0, 9.0),
-    ("M", 18.0, 18.0),
-    ("L", 28.0, 32.0),
-    ("XL", 38.0, 50.0),
+    ("XS", 0.0, 2.0),
+    ("S", 8.0, 4.0),
+    ("M", 18.0, 7.0),
+    ("L", 28.0, 12.0),
+    ("XL", 38.0, 20.0),
 ];
 /// Risks, and the points that they add.
 const RISKS: [(&str, f64); 4] = [

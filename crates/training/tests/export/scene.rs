@@ -119,6 +119,7 @@ impl Scene {
             out,
             config: None,
             calibration: None,
+            threshold: None,
             version: "1.0.0",
             git_sha: Some("0123456789abcdef"),
             keep_checkpoint: false,

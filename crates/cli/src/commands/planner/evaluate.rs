@@ -55,6 +55,9 @@ pub(crate) struct EvaluateArguments {
     /// Where the checkpoint of the cross-validated shipped policy goes
     #[arg(long, value_name = "DIR", requires = "cross_validate")]
     checkpoint: Option<PathBuf>,
+    /// Where the temperatures and the threshold go that validation rows gave; `planner export` reads it
+    #[arg(long, value_name = "FILE.json")]
+    calibration: Option<PathBuf>,
     /// An older report (JSON): say how far inputs, actions and calibration have moved
     #[arg(long, value_name = "FILE.json")]
     baseline_report: Option<PathBuf>,
@@ -88,6 +91,7 @@ pub(crate) fn run(context: &Context, arguments: &EvaluateArguments) -> Result<Ve
         }),
         baseline_report: arguments.baseline_report.clone(),
         gate: gate.transpose()?,
+        calibration: arguments.calibration.clone(),
         page: arguments.report.clone(),
         command: arguments.report_command.clone(),
     };

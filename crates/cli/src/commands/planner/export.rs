@@ -24,9 +24,12 @@ pub(crate) struct ExportArguments {
     /// A configuration instead of the checkpoint's
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A calibration instead of a fit
+    /// A calibration instead of a fit, such as `planner evaluate --calibration` writes
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
+    /// The confidence below which a decision is left to the baseline (default: the calibration's)
+    #[arg(long, value_name = "0..1")]
+    threshold: Option<f64>,
     /// The version of the model
     #[arg(long, default_value = "1.0.0")]
     version: String,
@@ -48,6 +51,7 @@ pub(crate) fn run(context: &Context, arguments: ExportArguments) -> Result<Verdi
         out: arguments.out,
         config: arguments.config,
         calibration: arguments.calibration,
+        threshold: arguments.threshold,
         version: arguments.version,
         git_sha: arguments.git_sha,
         keep_checkpoint: arguments.keep_checkpoint,
@@ -85,6 +89,9 @@ fn words(exported: &Exported) -> String {
     }
     for (head, temperature) in &exported.temperature {
         rows.push(row(["temperature", &format!("{head} {temperature:.4}")]));
+    }
+    if let Some(threshold) = exported.threshold {
+        rows.push(row(["threshold", &format!("{threshold:.4}")]));
     }
     if let Some(ece) = exported.validation_ece {
         rows.push(row(["validation ECE", &format!("{ece:.4}")]));

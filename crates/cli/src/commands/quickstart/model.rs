@@ -1,7 +1,6 @@
-//! `amphora quickstart`.
+//! `amphora quickstart --example model`: any trained model becomes a bundle that proves itself.
 
 use std::path::Path;
-use std::time::Instant;
 
 use amphora::{
     Answer, Error, ExportRequest, InputValue, PackRequest, Packed, Result, RunRequest, Store,
@@ -11,29 +10,31 @@ use serde::Serialize;
 
 use crate::arguments::QuickstartArguments;
 use crate::commands::{Context, Verdict};
-use crate::text::{line, row, table};
+use crate::text::line;
+
+use super::{Step, Steps, times};
 
 /// The files of the example, by name.
 const EXAMPLE: [(&str, &[u8]); 5] = [
     (
         "model.pt",
-        include_bytes!("../../../../examples/conv2d_fsq/model.pt"),
+        include_bytes!("../../../../../examples/conv2d_fsq/model.pt"),
     ),
     (
         "config.json",
-        include_bytes!("../../../../examples/conv2d_fsq/config.json"),
+        include_bytes!("../../../../../examples/conv2d_fsq/config.json"),
     ),
     (
         "labels.json",
-        include_bytes!("../../../../examples/conv2d_fsq/labels.json"),
+        include_bytes!("../../../../../examples/conv2d_fsq/labels.json"),
     ),
     (
         "metrics.json",
-        include_bytes!("../../../../examples/conv2d_fsq/metrics.json"),
+        include_bytes!("../../../../../examples/conv2d_fsq/metrics.json"),
     ),
     (
         "windows.npy",
-        include_bytes!("../../../../examples/conv2d_fsq/windows.npy"),
+        include_bytes!("../../../../../examples/conv2d_fsq/windows.npy"),
     ),
 ];
 /// The input of the example's model.
@@ -47,44 +48,18 @@ struct Quickstart {
     next: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct Step {
-    command: String,
-    seconds: f64,
-}
-
-/// Runs steps, one after the other, and keeps their times.
-struct Steps<'a> {
-    context: &'a Context,
-    done: Vec<Step>,
-}
-
-impl Steps<'_> {
-    fn run<T>(&mut self, command: String, job: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.context.output.note(&command);
-        let start = Instant::now();
-        let result = job()?;
-        self.done.push(Step {
-            command,
-            seconds: start.elapsed().as_secs_f64(),
-        });
-        Ok(result)
-    }
-}
-
 pub(crate) fn run(context: &Context, arguments: &QuickstartArguments) -> Result<Verdict> {
     let dir = &arguments.dir;
     let example = dir.join("example");
     let at = |name: &str| example.join(name);
     let shown = dir.display();
     let engines = context.engines(arguments.engine)?;
-    let mut steps = Steps {
-        context,
-        done: Vec::new(),
-    };
-    steps.run(format!("write the example to {shown}/example"), || {
-        write_example(&example)
-    })?;
+    let mut steps = Steps::new(context);
+    steps.run(
+        format!("write the example to {shown}/example"),
+        "a checkpoint out of training, with its configuration, labels and metrics",
+        || write_example(&example),
+    )?;
     let onnx = dir.join("model.onnx");
     let export = ExportRequest {
         checkpoint: at("model.pt"),
@@ -96,6 +71,7 @@ pub(crate) fn run(context: &Context, arguments: &QuickstartArguments) -> Result<
     };
     steps.run(
         format!("amphora export {shown}/example/model.pt --config {shown}/example/config.json -o {shown}/model.onnx"),
+        "the checkpoint becomes ONNX, without Python",
         || amphora::export(&export),
     )?;
     let store = Store::open(dir.join("artifacts"))?;
@@ -108,6 +84,7 @@ pub(crate) fn run(context: &Context, arguments: &QuickstartArguments) -> Result<
     };
     let bundle = steps.run(
         format!("amphora pack --store {shown}/artifacts --model {shown}/example/model.pt --config {shown}/example/config.json --labels {shown}/example/labels.json --metrics {shown}/example/metrics.json"),
+        "the bundle is built, proven and only then published",
         || amphora::pack(&pack, &|_| {}),
     )?;
     let verify = VerifyRequest {
@@ -117,9 +94,11 @@ pub(crate) fn run(context: &Context, arguments: &QuickstartArguments) -> Result<
         validated_at: context.now()?,
     };
     let reference = format!("{shown}/artifacts/{}", bundle.exp_hash);
-    steps.run(format!("amphora verify {reference} --target onnx"), || {
-        amphora::verify(amphora::open(&bundle.path)?, &verify)?.into_result()
-    })?;
+    steps.run(
+        format!("amphora verify {reference} --target onnx"),
+        "integrity, contract, model check and numeric replay, whenever you like",
+        || amphora::verify(amphora::open(&bundle.path)?, &verify)?.into_result(),
+    )?;
     let run = RunRequest {
         subject: Subject::Bundle(Box::new(amphora::open(&bundle.path)?)),
         inputs: vec![(INPUT.to_owned(), InputValue::Npy(at("windows.npy")))],
@@ -129,6 +108,7 @@ pub(crate) fn run(context: &Context, arguments: &QuickstartArguments) -> Result<
     };
     let answer = steps.run(
         format!("amphora run {reference} --input {INPUT}={shown}/example/windows.npy"),
+        "one answer, with its label",
         || amphora::run(run),
     )?;
     let next = vec![
@@ -156,14 +136,9 @@ fn write_example(directory: &Path) -> Result<()> {
 }
 
 fn words(quickstart: &Quickstart) -> String {
-    let steps: Vec<_> = quickstart
-        .steps
-        .iter()
-        .map(|step| row([&format!("{:.3} s", step.seconds), &step.command]))
-        .collect();
-    let mut text = table(0, &steps);
+    let mut text = times(&quickstart.steps);
     text.push_str("\nWhat the model answered:\n");
-    text.push_str(&super::run::words(&quickstart.answer));
+    text.push_str(&crate::commands::run::words(&quickstart.answer));
     let path = quickstart.bundle.path.display();
     text.push('\n');
     text.push_str(&line(&format!("The bundle is {path}")));
