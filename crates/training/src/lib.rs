@@ -15,6 +15,7 @@ pub mod loss;
 pub mod metrics;
 pub mod model;
 mod optimizer;
+pub mod preference;
 mod publish;
 pub mod report;
 pub mod simulator;

@@ -17,8 +17,8 @@ use amphora_training::crossvalidate::{
 };
 use amphora_training::dataset::{BuildRequest, Dataset, build};
 use amphora_training::evaluate::{
-    EvaluateRequest, Evaluation, FIXED, Gate, HEURISTIC, Model, Outcomes, Settings, Target, Task,
-    TieBreak, cross_validated, drift, evaluate,
+    EvaluateRequest, Evaluation, FIXED, Gate, HEURISTIC, Model, Outcomes, Settings, Task,
+    cross_validated, drift, evaluate,
 };
 use amphora_training::import::{ImportRequest, Policy, import};
 use amphora_training::report::page;
@@ -134,7 +134,7 @@ fn outcomes_are_the_replays_themselves() {
     let tasks: BTreeSet<&String> = inputs().map(|input| &input.issue.issue_id).collect();
     assert_eq!(outcomes.tasks.len(), tasks.len());
     let learned: Vec<&String> = outcomes.tasks.keys().step_by(2).collect();
-    let ties = TieBreak::new(&outcomes, learned.clone());
+    let ties = outcomes.tie_break(learned.clone());
     for (issue, task) in &outcomes.tasks {
         for (place, action) in task.actions.iter().enumerate() {
             let named = outcomes.space.named(*action).unwrap();
@@ -145,7 +145,8 @@ fn outcomes_are_the_replays_themselves() {
             let mean = utilities.sum::<f64>() / 4.0;
             assert!((task.utilities()[place] - mean).abs() < 1e-12);
         }
-        let target = Target::of_task(task, outcomes.space.widths(), &ties, &settings);
+        let widths = outcomes.space.widths();
+        let target = task.target(widths, &ties, &settings).unwrap();
         for shares in &target.shares {
             assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
         }

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use amphora_error::{Error, Result};
 use amphora_planner::contracts::Split;
-use amphora_training::bench::{StageB, StageBRow};
+use amphora_training::bench::StageB;
 use amphora_training::dataset::Dataset;
+use amphora_training::preference::label_by_utility;
 use amphora_training::train::{
-    self, Label, ModelKind, Progress, Stage, TrainConfig, TrainedModel, TrainingReport, TrainingRow,
+    self, ModelKind, Progress, Stage, TrainConfig, TrainedModel, TrainingReport, TrainingRow,
 };
 
 /// What to train on, and where to.
@@ -67,18 +68,13 @@ pub fn train(
                     .rows
                     .iter()
                     .filter(|row| row.split == split && (outcomes || row.label_action.is_some()));
-                let row = |row: &StageBRow| {
-                    let mut row = TrainingRow::of_bench(row)?;
-                    if let Some(cost) = request.minute_cost {
-                        let space = &row.input.action_space;
-                        row.label =
-                            Label::by_utility(space, &row.outcomes, cost, UTILITY_TEMPERATURE);
-                    }
-                    Ok(row)
-                };
-                chosen.map(row).collect()
+                chosen.map(TrainingRow::of_bench).collect()
             };
-            (rows(Split::Train)?, rows(Split::Val)?)
+            let (mut training, mut validation) = (rows(Split::Train)?, rows(Split::Val)?);
+            if let Some(cost) = request.minute_cost {
+                label_by_utility(&mut training, &mut validation, cost, config.model);
+            }
+            (training, validation)
         }
         None if config.model == ModelKind::Value => {
             return Err(Error::usage(
@@ -111,7 +107,3 @@ pub fn train(
         None => train::train(&training, &validation, &config, out, resume, progress),
     }
 }
-
-/// Utility apart by this much makes one action `e` times as preferred as another: about five minutes of
-/// an agent at 0.02 passes each.
-const UTILITY_TEMPERATURE: f64 = 0.1;

@@ -20,5 +20,7 @@ mod fixtures;
 mod walls;
 // The planner: recorded trials to archives, datasets and winners.
 mod planner_data;
+// From recorded runs to a planner that decides, as a newcomer sees it.
+mod quickstart;
 // Full disks, read-only places, signals, closed pipes.
 mod weather;

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use amphora_planner::contracts::DatasetRow;
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::{Outcomes, Settings, Target, TieBreak};
-use crate::train::{Label, ModelKind, TrainConfig, TrainingRow};
+use crate::evaluate::{Outcomes, Settings};
+use crate::preference::{LEAST_WEIGHT, TieBreak};
+use crate::train::{ModelKind, TrainConfig, TrainingRow};
 
 /// The models to compare and how much each task counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,7 +83,7 @@ pub(crate) fn spread<'a>(
         .collect()
 }
 
-/// Rows to learn from: soft preferences for policies ([`Target::of_task`]), the best action
+/// Rows to learn from: soft preferences for policies ([`crate::preference::Target`]), the best action
 /// for the joint model, outcomes for the value model.
 ///
 /// A row weighs what a wrong choice on its task can cost, divided by the rows of the task; the mean
@@ -105,19 +106,12 @@ pub fn training_rows(
         .filter_map(|(number, row)| {
             let issue = &row.planner_input.issue.issue_id;
             let task = outcomes.tasks.get(issue)?;
-            let target = Target::of_task(task, widths, ties, settings);
+            let target = task.target(widths, ties, settings)?;
             Some(TrainingRow {
                 input: row.planner_input.clone(),
-                label: Some(match kind {
-                    ModelKind::Joint => Label::Action(target.best),
-                    _ => Label::Shares(
-                        target
-                            .shares
-                            .map(|shares| shares.iter().map(|share| *share as f32).collect()),
-                    ),
-                }),
+                label: Some(target.to_label(kind)),
                 outcomes: task.learned(number),
-                weight: target.stake.max(1e-3) / counts[issue.as_str()] as f64,
+                weight: target.stake.max(LEAST_WEIGHT) / counts[issue.as_str()] as f64,
             })
         })
         .collect();

@@ -13,9 +13,10 @@ use super::folds::{Fold, grouped_folds};
 use super::learn::{Recipe, spread, training_rows};
 use crate::dataset::Dataset;
 use crate::evaluate::{
-    Calibrated, Judged, Model, ModelReport, Outcomes, PolicyReport, Settings, TieBreak, Truth,
-    baselines, calibrate, compare, executed, judge, measure, summarize,
+    Calibrated, Judged, Model, ModelReport, Outcomes, PolicyReport, Settings, Truth, baselines,
+    calibrate, compare, executed, judge, measure, summarize,
 };
+use crate::preference::TieBreak;
 use crate::train::{
     ModelKind, TrainConfig, TrainedModel, TrainingReport, TrainingRow, replace_weights, train,
     train_in_memory,
@@ -115,7 +116,7 @@ impl<'a> Parts<'a> {
     ) -> Self {
         let tasks = train.iter().map(|row| &row.planner_input.issue.issue_id);
         Self {
-            ties: TieBreak::new(learned, tasks),
+            ties: learned.tie_break(tasks),
             train,
             validation,
             test,

@@ -18,8 +18,8 @@ use crate::metrics::{
 
 use super::model::{Answer, SpeaksOf};
 use super::outcomes::{Outcomes, Task};
-use super::target::{Target, TieBreak};
 use super::{Model, Settings};
+use crate::preference::{Target, TieBreak};
 
 /// What answers are judged by.
 #[derive(Debug, Clone, Copy)]
@@ -49,9 +49,7 @@ impl<'a> Truth<'a> {
     fn target(&self, row: &DatasetRow, settings: &Settings) -> Option<Target> {
         let widths = self.space().widths();
         match self {
-            Self::Replayed(_, ties) => {
-                Some(Target::of_task(self.task(row)?, widths, ties, settings))
-            }
+            Self::Replayed(_, ties) => self.task(row)?.target(widths, ties, settings),
             Self::Labels(space) => {
                 let label = &row.label_action;
                 let action = space.index(&NamedAction {

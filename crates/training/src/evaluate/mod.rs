@@ -22,11 +22,11 @@ mod model;
 mod outcomes;
 mod run;
 mod snapshot;
-mod target;
 
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::Bootstrap;
+use crate::preference::Preference;
 
 pub use gate::{Gate, GateReport};
 pub use judge::{Calibrated, HeadReport, Judged, ModelReport, Truth, summarize};
@@ -38,7 +38,6 @@ pub use outcomes::{Outcome, Outcomes, Task};
 pub use run::{EvaluateRequest, Evaluation, cross_validated, evaluate};
 pub(crate) use run::{baselines, executed};
 pub use snapshot::{Drift, Snapshot, drift};
-pub use target::{Target, TieBreak};
 
 /// How outcomes are replayed and judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,15 +69,18 @@ impl Settings {
             minute_cost: amphora_planner::replay::MINUTE_COST,
             replays: 32,
             seed: 0,
-            label_temperature: 0.1,
-            indifferent_minutes: 1.0,
+            label_temperature: Preference::TEMPERATURE,
+            indifferent_minutes: Preference::INDIFFERENT_MINUTES,
             minimum_coverage: 0.5,
             bootstrap: Bootstrap::default(),
         }
     }
 
-    /// The difference in utility that is none.
-    pub fn indifference(&self) -> f64 {
-        (self.indifferent_minutes * self.minute_cost).max(1e-9)
+    /// When actions are equally good, and how much better ones are preferred.
+    pub fn preference(&self) -> Preference {
+        Preference {
+            temperature: self.label_temperature,
+            indifference: Preference::indifference(self.indifferent_minutes, self.minute_cost),
+        }
     }
 }

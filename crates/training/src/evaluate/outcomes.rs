@@ -1,6 +1,6 @@
 //! What every valid action would have come to on every task, over many replays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use amphora_error::{Error, Result};
 use amphora_planner::action_space::{Action, ActionSpace};
@@ -8,6 +8,7 @@ use amphora_planner::contracts::PlannerInput;
 use amphora_planner::replay::{Replay, Trials};
 
 use crate::metrics::{Example, Pick};
+use crate::preference::{Target, TieBreak};
 use crate::train::ActionOutcome;
 
 use super::Settings;
@@ -100,6 +101,17 @@ impl Task {
         }
     }
 
+    /// What a policy should prefer here.
+    pub fn target(
+        &self,
+        widths: [usize; 4],
+        ties: &TieBreak,
+        settings: &Settings,
+    ) -> Option<Target> {
+        let preference = settings.preference();
+        Target::new(&self.actions, &self.utilities, widths, ties, preference)
+    }
+
     /// What a value model learns of the task: every action in one of the replays.
     pub fn learned(&self, draw: usize) -> Vec<ActionOutcome> {
         let outcomes = &self.draws[draw % self.draws.len().max(1)];
@@ -136,6 +148,13 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
+    /// How ties are broken by what `tasks` came to, which must be none that is judged.
+    pub fn tie_break<'a>(&self, tasks: impl IntoIterator<Item = &'a String>) -> TieBreak {
+        let tasks: BTreeSet<&String> = tasks.into_iter().collect();
+        let known = tasks.into_iter().filter_map(|id| self.tasks.get(id));
+        TieBreak::new(known.map(|task| (&task.actions[..], &task.utilities[..])))
+    }
+
     /// Replays every valid action on the issue of every input, [`Settings::replays`] times with the seeds
     /// `seed`, `seed + 1`, ...
     ///

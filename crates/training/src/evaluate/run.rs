@@ -17,8 +17,8 @@ use super::judge::Calibrated;
 use super::snapshot::Drift;
 use super::{
     Choice, Choices, FIXED, Gate, GateReport, HEURISTIC, Judged, Measured, Model, ModelReport,
-    Outcomes, PolicyReport, Settings, Snapshot, TieBreak, Truth, calibrate, compare, judge,
-    measure, summarize,
+    Outcomes, PolicyReport, Settings, Snapshot, Truth, calibrate, compare, judge, measure,
+    summarize,
 };
 
 /// What is evaluated.
@@ -143,7 +143,7 @@ pub fn evaluate(request: &EvaluateRequest) -> Result<Evaluation> {
     let learned = learned.map(|row| &row.planner_input.issue.issue_id);
     let ties = outcomes
         .as_ref()
-        .map(|outcomes| TieBreak::new(outcomes, learned))
+        .map(|outcomes| outcomes.tie_break(learned))
         .unwrap_or_default();
     let truth = outcomes.as_ref().map_or(Truth::Labels(space), |outcomes| {
         Truth::Replayed(outcomes, &ties)

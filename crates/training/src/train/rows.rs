@@ -98,32 +98,6 @@ pub enum Label {
     Shares([Vec<f32>; 4]),
 }
 
-impl Label {
-    /// Soft labels out of what the actions came to: each head's share of the softmax of
-    /// `utility / temperature`, where the utility is 1 for a pass less `minute_cost` for each agent
-    /// minute. `None` without outcomes.
-    pub fn by_utility(
-        action_space: &ActionSpace,
-        outcomes: &[ActionOutcome],
-        minute_cost: f64,
-        temperature: f64,
-    ) -> Option<Self> {
-        let utility = |outcome: &ActionOutcome| {
-            let pass = f64::from(u8::from(outcome.passed));
-            (pass - minute_cost * outcome.agent_ms as f64 / 60_000.0) / temperature
-        };
-        let best = outcomes.iter().map(utility).reduce(f64::max)?;
-        let mut shares = action_space.widths().map(|width| vec![0.0; width]);
-        for outcome in outcomes {
-            let share = (utility(outcome) - best).exp() as f32;
-            for (shares, class) in shares.iter_mut().zip(outcome.action.classes()) {
-                *shares.get_mut(class)? += share;
-            }
-        }
-        Some(Self::Shares(shares))
-    }
-}
-
 /// What one action came to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ActionOutcome {
@@ -135,6 +109,13 @@ pub struct ActionOutcome {
     pub timed_out: bool,
     /// Milliseconds of work, summed over the candidates.
     pub agent_ms: u64,
+}
+
+impl ActionOutcome {
+    /// 1 for a pass, less `minute_cost` for each agent minute.
+    pub fn utility(&self, minute_cost: f64) -> f64 {
+        f64::from(u8::from(self.passed)) - minute_cost * self.agent_ms as f64 / 60_000.0
+    }
 }
 
 /// How inputs become entries.

@@ -24,6 +24,8 @@ const SEED: u64 = 7;
 const START_MS: u64 = 1_760_000_000_000;
 /// What a minute of an agent costs, in passes.
 const MINUTE_COST: f64 = 0.02;
+/// How long the simulated toolchains may run, in seconds: as long as the longest limit of the action space.
+const TIMEOUT_SECONDS: u32 = 7200;
 /// How many similar runs the inputs hold.
 const SIMILAR: usize = 8;
 
@@ -61,6 +63,14 @@ impl Outcome {
 
 pub(super) fn run(context: &Context, arguments: &QuickstartArguments) -> Result<Verdict> {
     let job = Job::new(context, arguments)?;
+    if let Some(taken) = job.taken() {
+        return Err(Error::usage(
+            "output-exists",
+            "an earlier quickstart is there, and it is not overwritten",
+        )
+        .in_file(taken)
+        .hint("choose another directory with --dir, or remove it first"));
+    }
     let mut steps = Steps::new(context);
     let simulated = job.simulate(&mut steps)?;
     let imported = job.import(&mut steps, &simulated)?;
@@ -118,6 +128,15 @@ impl<'a> Job<'a> {
 
     fn at(&self, name: &str) -> PathBuf {
         self.arguments.dir.join(name)
+    }
+
+    /// What is in the way of what is to be written.
+    fn taken(&self) -> Option<PathBuf> {
+        let written = ["archives", "dataset", "bench", "checkpoint", "planner"];
+        written
+            .map(|name| self.at(name))
+            .into_iter()
+            .find(|path| path.exists())
     }
 
     fn shown(&self) -> String {
@@ -205,14 +224,14 @@ impl<'a> Job<'a> {
     fn train(&self, steps: &mut Steps) -> Result<()> {
         let shown = self.shown();
         steps.run(
-            format!("amphora planner train --dataset {shown}/dataset --model mlp --stage b --bench {shown}/bench --out {shown}/checkpoint --seed {SEED}"),
-            "a small network learns the best actions; it stops when validation rows get no better",
+            format!("amphora planner train --dataset {shown}/dataset --model mlp --stage b --bench {shown}/bench --minute-cost {MINUTE_COST} --out {shown}/checkpoint --seed {SEED}"),
+            "a small network learns how much better each action was; it stops when validation rows get no better",
             || {
                 let request = TrainRequest {
                     dataset: self.at("dataset"),
                     bench: Some(self.at("bench")),
                     initial: None,
-                    minute_cost: None,
+                    minute_cost: Some(MINUTE_COST),
                     config: TrainConfig {
                         seed: SEED,
                         ..TrainConfig::new(ModelKind::Mlp)
@@ -316,7 +335,7 @@ impl<'a> Job<'a> {
         let id = format!("sim-{last:04}");
         let now = self.context.now()?;
         steps.run(
-            format!("amphora planner decide --issue {id} --issues {shown}/issues.jsonl --archives {shown}/archives --bundle {}", bundle.display()),
+            format!("amphora planner decide --issue {id} --issues {shown}/issues.jsonl --archives {shown}/archives --toolchain-timeout {TIMEOUT_SECONDS} --bundle {}", bundle.display()),
             "one decision; unsure or out of bounds, it falls back to what is done today",
             || {
                 let request = DecideRequest {
@@ -334,7 +353,10 @@ impl<'a> Job<'a> {
                     deadline: None,
                     universe: None,
                     toolchains: None,
-                    kernel: Kernel::default(),
+                    kernel: Kernel {
+                        timeout_seconds: TIMEOUT_SECONDS,
+                        ..Kernel::default()
+                    },
                     free_slots: 3,
                     now,
                 };
