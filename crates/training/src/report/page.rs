@@ -13,7 +13,7 @@ const STYLE: &str = "\
 :root{--bg:#fff;--fg:#1c2127;--soft:#5b6570;--line:#dfe3e8;--c0:#2463a8;--c1:#c4561a;--c2:#2f7d4f;--c3:#8a3f9e;--c4:#b08a00;--c5:#127c8a;--c6:#a3244b;--c7:#9aa4ae}\
 @media(prefers-color-scheme:dark){:root{--bg:#14171a;--fg:#e6e9ec;--soft:#9aa4ae;--line:#333a41;--c0:#6aa9ea;--c1:#ee9158;--c2:#6cc492;--c3:#c98adb;--c4:#dcbb4a;--c5:#59bccb;--c6:#e27d9b;--c7:#66717c}}\
 body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}\
-main{max-width:1060px;margin:0 auto;padding:24px 20px 60px}\
+main{max-width:1180px;margin:0 auto;padding:24px 20px 60px}\
 h1{font-size:26px;margin:0 0 4px}h2{font-size:20px;margin:36px 0 8px;border-top:1px solid var(--line);padding-top:20px}h3{font-size:16px;margin:22px 0 6px}\
 p{max-width:76ch;margin:6px 0}.soft{color:var(--soft)}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13.5px;font-variant-numeric:tabular-nums;margin:8px 0}\
@@ -28,7 +28,7 @@ svg text{fill:var(--fg);font:12px system-ui,sans-serif}svg text.tick{fill:var(--
 rect.bar{stroke:none}.bar.c0,.dot.c0,i.c0{fill:var(--c0);background:var(--c0)}.bar.c7,.dot.c7,i.c7{fill:var(--c7);background:var(--c7)}i.c1{background:var(--c1)}i.c2{background:var(--c2)}i.c3{background:var(--c3)}i.c4{background:var(--c4)}i.c5{background:var(--c5)}i.c6{background:var(--c6)}\
 .dot.c0,.dot.c7{stroke:var(--bg)}\
 .legend{display:flex;flex-wrap:wrap;gap:4px 14px;font-size:12.5px}.legend i{display:inline-block;width:14px;height:3px;margin-right:6px;vertical-align:middle}\
-pre{background:color-mix(in srgb,var(--line) 40%,transparent);padding:10px 12px;overflow-x:auto;font-size:13px}";
+pre{background:color-mix(in srgb,var(--line) 40%,transparent);padding:10px 12px;white-space:pre-wrap;overflow-wrap:anywhere;font-size:13px}";
 
 /// The report as one HTML file. `title` and `command` are words for the reader; the command is how the
 /// page was made.
