@@ -30,24 +30,22 @@
 
 mod baseline;
 mod breaker;
+mod documents;
+mod fit;
 mod judge;
+mod plan;
 mod policy;
+mod predicted;
 mod prepared;
 mod reason;
 mod worker;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use amphora_error::{Error, Result};
 
-use crate::action_space::NamedAction;
-use crate::contracts::{
-    ActionVersion, Bin, ExecutedPlan, Mode, PlanVersion, PlannerAction, PlannerInput, PolicyTrace,
-    RankedAction, TraceVersion,
-};
-use crate::decode::Distribution;
+use crate::contracts::{ExecutedPlan, Mode, PlannerAction, PlannerInput, PolicyTrace};
 
 pub use baseline::{Baseline, Speculation};
 pub use breaker::BreakerSettings;
@@ -55,14 +53,12 @@ pub use policy::{Policy, Prediction};
 pub use reason::Reason;
 
 use breaker::Breaker;
-use judge::{Proposal, Refusal};
+use judge::Refusal;
 use policy::Missing;
-use prepared::{Latest, Prepared, ValidSet};
+use predicted::Predicted;
+use prepared::Latest;
 use reason::Counts;
 use worker::{NoAnswer, Workers};
-
-/// How many actions the trace ranks.
-const RANKED: usize = 5;
 
 /// How a planner decides.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,7 +71,8 @@ pub struct Settings {
     pub deadline: Option<Duration>,
     /// When a model is left alone.
     pub breaker: BreakerSettings,
-    /// The toolchains of the orchestrator, in its order, if a model must be made for them.
+    /// The toolchains of the orchestrator, in its order. A model that was made for certain toolchains
+    /// is used only where exactly those are named here: who names none cannot be known to have them.
     pub toolchains: Option<Vec<String>>,
 }
 
@@ -115,13 +112,6 @@ pub struct Planner {
     workers: Option<Workers>,
     latest: Latest,
     counts: Counts,
-}
-
-/// What is known of a prediction.
-struct Predicted {
-    proposal: Proposal,
-    probabilities: BTreeMap<String, Vec<f64>>,
-    ranking: Vec<RankedAction>,
 }
 
 impl Planner {
@@ -200,24 +190,10 @@ impl Planner {
         let valid = prepared.valid(&input.job_type);
         let prediction = self.ask(input, start)?;
         let found = match prediction {
-            Prediction::Action(action) => Predicted {
-                proposal: Proposal {
-                    action: NamedAction {
-                        swarm_id: action.swarm_id,
-                        max_candidates_bin: action.budgets.max_candidates_bin,
-                        max_minutes_bin: action.budgets.max_minutes_bin,
-                        max_iterations_bin: action.budgets.max_iterations_bin,
-                    },
-                    confidence: action.confidence,
-                },
-                probabilities: action.probs.unwrap_or_default(),
-                ranking: Vec::new(),
-            },
+            Prediction::Action(action) => Predicted::of_action(*action),
             Prediction::Logits(logits) => {
-                let distribution =
-                    Distribution::new(&logits, &valid.masks, &self.policy.temperatures)
-                        .map_err(|error| (Reason::MalformedPrediction, Some(error.to_string())))?;
-                read(&distribution, &prepared, valid).ok_or((Reason::MalformedPrediction, None))?
+                Predicted::of_logits(&logits, &self.policy.temperatures, &prepared, valid)
+                    .map_err(|detail| (self.malformed(), detail))?
             }
         };
         let verdict = judge::refusal(
@@ -232,40 +208,12 @@ impl Planner {
         verdict
     }
 
-    /// The input's action space, which must be the model's; so must the toolchains. An input whose
-    /// rules are words alone, or absent, takes those of the model.
-    fn prepare(&self, input: &PlannerInput) -> Result<Arc<Prepared>, Refusal> {
-        let mismatch = |detail: String| (Reason::SchemaMismatch, Some(detail));
-        let broken = |error: Error| mismatch(error.to_string());
-        let asked = &input.action_space;
-        let prepared = match &self.policy.action_space {
-            Some(space) if space.has_classes_of(asked) && !asked.demands() => {
-                self.latest.get(space)
-            }
-            _ => self.latest.get(asked),
+    /// Why an answer that nothing can be read from is not executed. Without enforcement none would be.
+    fn malformed(&self) -> Reason {
+        match self.settings.mode {
+            Mode::Enforce => Reason::MalformedPrediction,
+            Mode::Log | Mode::Off => Reason::LogOnly,
         }
-        .map_err(broken)?;
-        if let Some(space) = &self.policy.action_space
-            && *space != prepared.space
-        {
-            let expected = space.digest().map_err(broken)?;
-            if expected != prepared.digest {
-                return Err(mismatch(format!(
-                    "the action space is {}, the model's is {expected}",
-                    prepared.digest
-                )));
-            }
-        }
-        if let (Some(here), Some(there)) = (&self.settings.toolchains, &self.policy.toolchains)
-            && here != there
-        {
-            return Err(mismatch(format!(
-                "the toolchains are {}, the model's are {}",
-                here.join(", "),
-                there.join(", ")
-            )));
-        }
-        Ok(prepared)
     }
 
     /// The model's answer, if it gives one in time.
@@ -299,156 +247,4 @@ impl Planner {
         self.breaker.record(verdict.is_ok());
         verdict
     }
-
-    /// The documents of a decision.
-    fn decision(
-        &self,
-        input: &PlannerInput,
-        input_hash: Option<String>,
-        baseline: &Baseline,
-        predicted: Option<Predicted>,
-        refusal: Option<Refusal>,
-        start: Instant,
-    ) -> Decision {
-        let fallback = baseline.binned(&input.action_space);
-        let (reason, detail) = match refusal {
-            Some((reason, detail)) => (Some(reason), detail),
-            None => (None, None),
-        };
-        let code = reason.map(|reason| reason.code().to_owned());
-        let (proposal, probabilities, ranking) = match predicted {
-            Some(found) => (Some(found.proposal), found.probabilities, found.ranking),
-            None => (None, BTreeMap::new(), Vec::new()),
-        };
-        let confidence = proposal.as_ref().and_then(|proposal| proposal.confidence);
-        let shown = confidence.filter(|confidence| (0.0..=1.0).contains(confidence));
-        let answered = proposal.as_ref().map(|proposal| &proposal.action);
-        let executed = match (reason, answered) {
-            (None, Some(action)) => action,
-            _ => &fallback,
-        };
-        let (executed_plan, timeout_seconds_override) = match reason {
-            None => enforced(executed, baseline),
-            Some(_) => (unchanged(baseline), None),
-        };
-        let answer = answered.unwrap_or(&fallback);
-        let action = PlannerAction {
-            schema_version: ActionVersion,
-            created_at: input.created_at.clone(),
-            swarm_id: answer.swarm_id.clone(),
-            budgets: answer.budgets(),
-            probs: (!probabilities.is_empty()).then(|| probabilities.clone()),
-            confidence: match answered {
-                Some(_) => shown,
-                None => Some(0.0),
-            },
-            abstain_to_default: reason.is_some(),
-            reason: code.clone(),
-            model: Some(match answered {
-                Some(_) => self.policy.model.clone(),
-                None => policy::unavailable(),
-            }),
-            input_hash: input_hash.clone(),
-        };
-        // Without a planner nothing fell back.
-        let fell_back = reason.is_some_and(|reason| reason != Reason::PlannerOff);
-        let trace = PolicyTrace {
-            schema_version: TraceVersion,
-            created_at: input.created_at.clone(),
-            input_hash: input_hash.unwrap_or_default(),
-            mode: self.settings.mode,
-            model: self.policy.model.clone(),
-            threshold: self.settings.threshold,
-            executed: executed.clone(),
-            predicted: answered.cloned(),
-            confidence: shown,
-            probs: probabilities,
-            ranking,
-            similar_run_ids: input
-                .history
-                .last_n_similar_runs
-                .iter()
-                .map(|run| run.run_id.clone())
-                .collect(),
-            reason: code.clone(),
-            detail: detail.clone(),
-            duration_us: u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
-            baseline: fallback,
-        };
-        Decision {
-            action,
-            executed_plan: ExecutedPlan {
-                fallback_applied: fell_back,
-                fallback_reason: code.filter(|_| fell_back),
-                fallback_detail: detail.filter(|_| fell_back),
-                ..executed_plan
-            },
-            timeout_seconds_override,
-            reason,
-            trace,
-        }
-    }
-}
-
-/// What a distribution over the classes of a space says; where no action is valid, what each head
-/// wants by itself.
-fn read(distribution: &Distribution, prepared: &Prepared, valid: &ValidSet) -> Option<Predicted> {
-    let best = distribution
-        .best(&valid.actions)
-        .unwrap_or_else(|| distribution.independent());
-    let ranked = distribution.ranked(&valid.actions, RANKED);
-    Some(Predicted {
-        proposal: Proposal {
-            action: prepared.space.named(best.action)?,
-            confidence: Some(best.confidence.clamp(0.0, 1.0)),
-        },
-        probabilities: distribution.by_field(),
-        ranking: ranked
-            .into_iter()
-            .filter_map(|decoded| {
-                Some(RankedAction {
-                    action: prepared.space.named(decoded.action)?,
-                    log_probability: decoded.log_probability,
-                })
-            })
-            .collect(),
-    })
-}
-
-/// The plan of an action that may be executed, and the time limit that it sets.
-fn enforced(action: &NamedAction, baseline: &Baseline) -> (ExecutedPlan, Option<u32>) {
-    let cap = baseline.candidate_cap(&action.swarm_id);
-    let seconds = match action.max_minutes_bin {
-        Bin::Count(minutes) => minutes.checked_mul(60),
-        Bin::NotApplicable => None,
-    };
-    let plan = ExecutedPlan {
-        schema_version: PlanVersion,
-        swarm_id_executed: action.swarm_id.clone(),
-        max_candidates_executed: positive(action.max_candidates_bin.count().unwrap_or(cap)),
-        timeout_seconds_executed: positive(seconds.unwrap_or(baseline.timeout_seconds)),
-        max_iterations_executed: action.max_iterations_bin.count().or(baseline.iterations),
-        fallback_applied: false,
-        fallback_reason: None,
-        fallback_detail: None,
-    };
-    (plan, seconds)
-}
-
-/// The plan of the baseline.
-fn unchanged(baseline: &Baseline) -> ExecutedPlan {
-    ExecutedPlan {
-        schema_version: PlanVersion,
-        swarm_id_executed: baseline.swarm_id.clone(),
-        max_candidates_executed: positive(baseline.candidates),
-        timeout_seconds_executed: positive(baseline.timeout_seconds),
-        max_iterations_executed: baseline.iterations.and_then(positive),
-        fallback_applied: false,
-        fallback_reason: None,
-        fallback_detail: None,
-    }
-}
-
-fn positive(count: u32) -> Option<u32> {
-    (count > 0).then_some(count)
 }

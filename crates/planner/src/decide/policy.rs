@@ -7,7 +7,7 @@ use std::sync::Arc;
 use amphora_error::{Error, Result};
 
 use crate::action_space::{ActionSpace, HeadLogits};
-use crate::bundle::PlannerBundle;
+use crate::bundle::{PlannerBundle, toolchains_digest};
 use crate::contracts::{ActionVersion, ModelReference, PlannerAction, PlannerInput};
 use crate::decode::Temperatures;
 use crate::heuristic;
@@ -31,11 +31,20 @@ pub struct Policy {
     /// The space of a model's classes; a rule follows the input's.
     pub(super) action_space: Option<ActionSpace>,
     pub(super) temperatures: Temperatures,
-    /// The toolchains that it was trained with, if it says so.
-    pub(super) toolchains: Option<Vec<String>>,
+    /// The toolchains that it was made for, if it says so.
+    pub(super) toolchains: Option<Toolchains>,
     /// Whether it is known to answer soon, so that it needs no thread of its own.
     pub(super) quick: bool,
     pub(super) predict: Result<Predict, Missing>,
+}
+
+/// The toolchains that a model was made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Toolchains {
+    /// See [`toolchains_digest`].
+    pub(super) digest: String,
+    /// In their order, where the model names them.
+    pub(super) names: Option<Vec<String>>,
 }
 
 /// Why there is no model.
@@ -71,10 +80,13 @@ impl Policy {
         self
     }
 
-    /// The same, made for these toolchains.
+    /// The same, made for these toolchains: see [`super::Settings::toolchains`].
     #[must_use]
     pub fn for_toolchains(mut self, toolchains: Vec<String>) -> Self {
-        self.toolchains = Some(toolchains);
+        self.toolchains = Some(Toolchains {
+            digest: toolchains_digest(&toolchains),
+            names: Some(toolchains),
+        });
         self
     }
 
@@ -129,7 +141,7 @@ impl Policy {
             model,
             action_space: Some(bundle.action_space().clone()),
             temperatures: Temperatures::new(bundle.temperatures())?,
-            toolchains: bundle.toolchains().map(<[String]>::to_vec),
+            toolchains: toolchains(&bundle),
             quick: bundle.is_sparse(),
             predict: Ok(Arc::new(move |input| {
                 bundle.logits(input).map(Prediction::Logits)
@@ -153,6 +165,16 @@ impl Policy {
             predict: Err(missing),
         }
     }
+}
+
+/// What a bundle pins, be it by digest, by name or both.
+fn toolchains(bundle: &PlannerBundle) -> Option<Toolchains> {
+    let names = bundle.toolchains();
+    let pinned = bundle.digests().toolchains.clone();
+    Some(Toolchains {
+        digest: pinned.or_else(|| names.map(toolchains_digest))?,
+        names: names.map(<[String]>::to_vec),
+    })
 }
 
 impl fmt::Debug for Policy {

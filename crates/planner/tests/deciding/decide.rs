@@ -37,7 +37,7 @@ pub(crate) fn always(prediction: Prediction) -> Policy {
     .quick()
 }
 
-fn proposal(swarm_id: &str, bins: [Bin; 3], confidence: Option<f64>) -> Prediction {
+pub(crate) fn proposal(swarm_id: &str, bins: [Bin; 3], confidence: Option<f64>) -> Prediction {
     Prediction::Action(Box::new(PlannerAction {
         schema_version: ActionVersion,
         created_at: "2026-02-03T09:00:00Z".to_owned(),

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod action_space;
+mod bounds;
 mod checker;
 mod contracts;
 mod decide;
 mod decode;
 mod heuristic;
 mod issues;
+mod order;
 mod random;
 mod reliability;
 mod schemas;

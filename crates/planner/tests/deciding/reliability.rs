@@ -56,8 +56,14 @@ fn row_103_another_schema_falls_back() {
         ("rules", always(certain([0, 0, 1, 4])), settings(), rules),
         (
             "toolchains",
-            always(certain([0, 0, 1, 4])).for_toolchains(swapped),
+            always(certain([0, 0, 1, 4])).for_toolchains(swapped.clone()),
             toolchains,
+            input("code"),
+        ),
+        (
+            "toolchains that the caller does not state",
+            always(certain([0, 0, 1, 4])).for_toolchains(swapped),
+            settings(),
             input("code"),
         ),
     ];

@@ -45,7 +45,7 @@ pub(crate) struct DecideArguments {
     /// How many milliseconds the model may take
     #[arg(long, value_name = "MS", default_value_t = 100)]
     deadline: u64,
-    /// The orchestrator's toolchains in its order, separated by commas
+    /// The orchestrator's toolchains in its order, separated by commas; a bundle that was made for certain toolchains decides only where exactly those are named
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     toolchains: Option<Vec<String>>,
     /// The toolchains' time limit in seconds, which no decision exceeds
