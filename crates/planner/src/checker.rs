@@ -5,13 +5,80 @@
 
 use serde_json::Value;
 
-/// What a caller allows at most, whatever a planner wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a caller allows at most, whatever a planner wants; `None` where it sets no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Caps {
     /// Candidates in parallel.
-    pub max_candidates: u64,
+    pub max_candidates: Option<u64>,
     /// Seconds for each.
-    pub timeout_seconds: u64,
+    pub timeout_seconds: Option<u64>,
+    /// Iterations of each.
+    pub max_iterations: Option<u64>,
+}
+
+/// Every reason that a plan may give for falling back.
+const FALLBACKS: [&str; 13] = [
+    "log_only",
+    "model_unavailable",
+    "schema_mismatch",
+    "inference_failed",
+    "inference_timeout",
+    "low_confidence",
+    "malformed_prediction",
+    "prediction_out_of_space",
+    "prediction_invalid",
+    "swarm_mismatch",
+    "max_candidates_exceeds_cap",
+    "timeout_exceeds_cap",
+    "toolchain_unavailable",
+];
+
+/// What an `executed_plan.v1` breaks of its own contract or of `caps`; empty when it may be executed.
+/// A plan without a limit where `caps` sets one breaks it.
+pub fn plan_violations(plan: &Value, caps: Caps) -> Vec<String> {
+    let mut violations = Vec::new();
+    if plan.get("schema_version").and_then(Value::as_str) != Some("cyntra.executed_plan.v1") {
+        violations.push("schema_version is another".to_owned());
+    }
+    let swarm = plan.get("swarm_id_executed").and_then(Value::as_str);
+    if swarm.is_none_or(str::is_empty) {
+        violations.push("swarm_id_executed names no swarm".to_owned());
+    }
+    let limits = [
+        ("max_candidates_executed", caps.max_candidates),
+        ("timeout_seconds_executed", caps.timeout_seconds),
+        ("max_iterations_executed", caps.max_iterations),
+    ];
+    for (field, cap) in limits {
+        let stated = plan.get(field).filter(|stated| !stated.is_null());
+        match (stated.map(Value::as_u64), cap) {
+            (Some(None | Some(0)), _) => violations.push(format!("{field} is no count from 1 on")),
+            (Some(Some(count)), Some(cap)) if count > cap => {
+                violations.push(format!("{field} is {count}, at most {cap}"));
+            }
+            (None, Some(cap)) => violations.push(format!("{field} is open, at most {cap}")),
+            _ => {}
+        }
+    }
+    let reason = plan
+        .get("fallback_reason")
+        .filter(|reason| !reason.is_null());
+    let known = |reason: &Value| {
+        reason
+            .as_str()
+            .is_some_and(|name| FALLBACKS.contains(&name))
+    };
+    match (
+        plan.get("fallback_applied").and_then(Value::as_bool),
+        reason,
+    ) {
+        (Some(true), Some(reason)) if known(reason) => {}
+        (Some(false), None) => {}
+        (None, _) => violations.push("fallback_applied is neither true nor false".to_owned()),
+        (Some(true), _) => violations.push("a fallback has no reason of the list".to_owned()),
+        (Some(false), Some(_)) => violations.push("no fallback, but a reason for one".to_owned()),
+    }
+    violations
 }
 
 /// The action fields and the lists of the space that they come from.
@@ -55,7 +122,10 @@ fn rule_violation(rule: &Value, job_type: &str, action: &Value) -> Option<String
     let job = Value::from(job_type);
     let mut applies = true;
     let mut broken = None;
-    for (part, entries) in rule.as_object()? {
+    let Some(parts) = rule.as_object() else {
+        return Some("the rule is no object".to_owned());
+    };
+    for (part, entries) in parts {
         if part == "description" {
             continue;
         }
