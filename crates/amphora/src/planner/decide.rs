@@ -1,10 +1,9 @@
 //! One decision.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use amphora_bundle::Store;
-use amphora_bundle::layout::MANIFEST_DIGEST;
 use amphora_error::{Error, Result, quoted};
 use amphora_files::json;
 use amphora_planner::action_space::{ActionSpace, SERIAL};
@@ -21,6 +20,7 @@ use amphora_planner::issues::read_issues;
 use amphora_planner::universe::Universe;
 use serde::Serialize;
 
+use super::bundle;
 use crate::{Engines, Timestamp};
 
 /// What to decide, and within which limits.
@@ -125,7 +125,7 @@ pub fn decide(request: &DecideRequest) -> Result<Decided> {
     let bundle = request
         .bundle
         .as_deref()
-        .map(|reference| open(request, reference));
+        .map(|reference| bundle::open(&request.store, &request.engines, reference));
     let universe = request
         .universe
         .as_deref()
@@ -165,17 +165,6 @@ pub fn decide(request: &DecideRequest) -> Result<Decided> {
     })
 }
 
-/// The bundle that `reference` names: a flat directory, or one of the store.
-fn open(request: &DecideRequest, reference: &str) -> Result<PlannerBundle> {
-    let path = Path::new(reference);
-    if path.is_dir() && !path.join(MANIFEST_DIGEST).exists() {
-        return PlannerBundle::open_on(path, request.engines.for_foreign_graph()?);
-    }
-    let bundle = request.store.resolve(reference)?;
-    let engine = request.engines.for_bundle(&bundle.id())?;
-    PlannerBundle::open_on(bundle.path(), engine)
-}
-
 /// The input, its hash, and whether the issue asks for several candidates itself.
 fn read(
     request: &DecideRequest,
@@ -207,7 +196,9 @@ fn read(
     let action_space = match space {
         Some(path) => {
             let bytes = amphora_files::OpenedFile::open(path)?.contents(json::MAX_BYTES)?;
-            ActionSpace::from_json(&bytes).map_err(|error| error.in_file(path))?
+            let space = ActionSpace::from_json(&bytes);
+            let checked = space.and_then(|space| space.check_rules().map(|()| space));
+            checked.map_err(|error| error.in_file(path))?
         }
         None => {
             let usual = bundle.map_or_else(ActionSpace::default, |b| b.action_space().clone());

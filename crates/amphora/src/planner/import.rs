@@ -83,7 +83,9 @@ pub(crate) fn toolchains(trials: &Trials, named: &[String]) -> Vec<String> {
 pub(crate) fn action_space(path: Option<&Path>) -> Result<Option<ActionSpace>> {
     let read = |path: &Path| {
         let bytes = amphora_files::OpenedFile::open(path)?.contents(json::MAX_BYTES)?;
-        ActionSpace::from_json(&bytes).map_err(|error| error.in_file(path))
+        let space = ActionSpace::from_json(&bytes);
+        let checked = space.and_then(|space| space.check_rules().map(|()| space));
+        checked.map_err(|error| error.in_file(path))
     };
     path.map(read).transpose()
 }

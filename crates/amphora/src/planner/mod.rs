@@ -2,6 +2,7 @@
 
 #[cfg(feature = "training")]
 mod ablate;
+mod bundle;
 #[cfg(feature = "training")]
 mod dataset;
 mod decide;

@@ -163,12 +163,31 @@ impl ActionSpace {
     /// # Errors
     ///
     /// [`amphora_error::ErrorKind::Malformed`] for another document, an empty list, a name or bin
-    /// that occurs twice, a count of 0, a rule that names what is in no list;
-    /// [`amphora_error::ErrorKind::Limit`] for more than [`MAX_ACTIONS`] combinations.
+    /// that occurs twice, a count of 0; [`amphora_error::ErrorKind::Limit`] for more than
+    /// [`MAX_ACTIONS`] combinations. What rules name is for [`Self::check_rules`].
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let space: Self = amphora_files::json::parse_into(bytes)?;
         space.check()?;
         Ok(space)
+    }
+
+    /// Whether every rule names swarms and bins of the lists. A space that is written by hand should: a
+    /// misspelt name would switch its rule off. One that comes out of data need not: a universe puts
+    /// swarms of its own in the place of those that a rule is about, and the rule then binds nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`amphora_error::ErrorKind::Malformed`] (`action-space-rule`) with every name that is in no list.
+    pub fn check_rules(&self) -> Result<()> {
+        let strangers = self.strangers();
+        match strangers.is_empty() {
+            true => Ok(()),
+            false => Err(Error::malformed(
+                "action-space-rule",
+                "a rule names what the action space does not have",
+            )
+            .faults(strangers)),
+        }
     }
 
     /// Whether the lists make sense; see [`Self::from_json`].

@@ -1,9 +1,12 @@
 //! What an action must keep.
 
+use std::fmt::Display;
+
+use amphora_error::quoted;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{NamedAction, SERIAL};
+use super::{ActionSpace, Head, NamedAction, SERIAL};
 use crate::contracts::Bin;
 
 /// If every condition of `if` holds, every demand of `then` and `then_in` must; a closed object.
@@ -143,6 +146,75 @@ impl Allowed {
                 self.max_iterations_bin.as_deref(),
                 &action.max_iterations_bin,
             )
+    }
+}
+
+/// What one part of a rule names.
+struct Named<'a> {
+    part: &'static str,
+    swarms: Vec<&'a str>,
+    /// For each head that is a limit.
+    bins: [&'a [Bin]; 3],
+}
+
+impl ValidityRule {
+    fn named(&self) -> Vec<Named<'_>> {
+        let condition = self.condition.as_ref().map(|part| Named {
+            part: "if",
+            swarms: part.swarm_id.as_deref().into_iter().collect(),
+            bins: [
+                part.max_candidates_bin.as_slice(),
+                part.max_minutes_bin.as_slice(),
+                part.max_iterations_bin.as_slice(),
+            ],
+        });
+        let demand = self.demand.as_ref().map(|part| Named {
+            part: "then",
+            swarms: part.swarm_id.as_deref().into_iter().collect(),
+            bins: [
+                part.max_candidates_bin.as_slice(),
+                part.max_minutes_bin.as_slice(),
+                part.max_iterations_bin.as_slice(),
+            ],
+        });
+        let allowed = self.allowed.as_ref().map(|part| Named {
+            part: "then_in",
+            swarms: part.swarm_id.iter().flatten().map(String::as_str).collect(),
+            bins: [
+                part.max_candidates_bin.as_deref().unwrap_or_default(),
+                part.max_minutes_bin.as_deref().unwrap_or_default(),
+                part.max_iterations_bin.as_deref().unwrap_or_default(),
+            ],
+        });
+        [condition, demand, allowed].into_iter().flatten().collect()
+    }
+}
+
+impl ActionSpace {
+    /// What the rules name that is in no list, with the place of each; see [`Self::check_rules`].
+    pub(super) fn strangers(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (place, rule) in self.validity_rules.iter().enumerate() {
+            for Named { part, swarms, bins } in rule.named() {
+                let mut add = |name: &dyn Display, head: Head| {
+                    let list = head.list_name();
+                    found.push(format!(
+                        "validity_rules[{place}].{part} names {name}, which is not in {list}"
+                    ));
+                };
+                for swarm in swarms {
+                    if self.swarm_class(swarm).is_none() {
+                        add(&quoted(swarm), Head::Swarm);
+                    }
+                }
+                for (head, bins) in Head::BUDGETS.into_iter().zip(bins) {
+                    for bin in bins.iter().filter(|bin| !self.bins(head).contains(bin)) {
+                        add(bin, head);
+                    }
+                }
+            }
+        }
+        found
     }
 }
 

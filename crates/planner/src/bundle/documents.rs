@@ -7,7 +7,7 @@ use amphora_files::json;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::action_space::{ActionSpace, Head};
+use crate::action_space::{ActionSpace, Head, ValidityRule};
 
 /// What feeds a model, by the `model_type` of its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub(super) fn config(bytes: &[u8], space: &ActionSpace) -> Result<ModelKind> {
         }
     }
     if let Some(stated) = config.get("action_space")
-        && !same_lists(stated, space)?
+        && !same_space(stated, space)?
     {
         faults.push("action_space: not that of action_space.json".to_owned());
     }
@@ -106,8 +106,9 @@ pub(super) fn config(bytes: &[u8], space: &ActionSpace) -> Result<ModelKind> {
     }
 }
 
-/// Whether a configuration repeats the lists of the action space, as far as it has them.
-fn same_lists(stated: &Value, space: &ActionSpace) -> Result<bool> {
+/// Whether a configuration repeats the lists and the rules of the action space, as far as it has
+/// them; rules may be worded in another way.
+fn same_space(stated: &Value, space: &ActionSpace) -> Result<bool> {
     let whole = serde_json::to_value(space).map_err(|source| {
         Error::internal(
             "json-encoding",
@@ -115,12 +116,23 @@ fn same_lists(stated: &Value, space: &ActionSpace) -> Result<bool> {
         )
         .caused_by(source)
     })?;
-    Ok(Head::ALL.into_iter().all(|head| {
+    let lists = Head::ALL.into_iter().all(|head| {
         let list = head.list_name();
         stated
             .get(list)
             .is_none_or(|stated| Some(stated) == whole.get(list))
-    }))
+    });
+    let rules = match stated.get("validity_rules") {
+        None => true,
+        Some(stated) => Vec::<ValidityRule>::deserialize(stated).is_ok_and(|validity_rules| {
+            let repeated = ActionSpace {
+                validity_rules,
+                ..space.clone()
+            };
+            repeated.digest().ok() == space.digest().ok()
+        }),
+    };
+    Ok(lists && rules)
 }
 
 /// `calibration.json`: the temperature of each head, in the order of [`Head::ALL`].

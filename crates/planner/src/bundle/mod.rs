@@ -4,6 +4,7 @@
 //! * [`PlannerBundle::logits`] answers one input; [`PlannerBundle::temperatures`] calibrate the answer.
 //! * [`PlannerBundle::digests`] and [`PlannerBundle::toolchains`] say what it was made for.
 
+mod contract;
 mod documents;
 #[cfg(feature = "engines")]
 mod engine;
@@ -14,9 +15,11 @@ use std::path::Path;
 #[cfg(feature = "engines")]
 use std::sync::Arc;
 
-use amphora_error::{Error, ErrorKind, Result};
+#[cfg(feature = "engines")]
+use amphora_bundle::Bundle;
+use amphora_error::{Error, Result};
 use amphora_files::json;
-use amphora_onnx::{Contract, Dim, Dtype, Model};
+use amphora_onnx::Model;
 #[cfg(feature = "engines")]
 use amphora_runtime::{Engine, EngineChoice, OrtLocation};
 
@@ -81,6 +84,7 @@ impl PlannerBundle {
         let engine = amphora_runtime::engine(EngineChoice::Rten, &OrtLocation::default())?;
         Self::read(
             path,
+            Files::open(path),
             #[cfg(feature = "engines")]
             engine,
         )
@@ -94,11 +98,28 @@ impl PlannerBundle {
     /// As [`Self::open`].
     #[cfg(feature = "engines")]
     pub fn open_on(path: &Path, engine: Arc<dyn Engine>) -> Result<Self> {
-        Self::read(path, engine).map_err(|error| error.in_file(path))
+        Self::read(path, Files::open(path), engine).map_err(|error| error.in_file(path))
     }
 
-    fn read(path: &Path, #[cfg(feature = "engines")] engine: Arc<dyn Engine>) -> Result<Self> {
-        let files = Files::open(path)?;
+    /// [`Self::open_on`], of a bundle that is open: who chose an engine by its id gets this bundle,
+    /// whatever lies in its place by now.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`].
+    #[cfg(feature = "engines")]
+    pub fn open_sealed(bundle: Bundle, engine: Arc<dyn Engine>) -> Result<Self> {
+        let path = bundle.path().to_owned();
+        let files = Ok(Files::Sealed(Box::new(bundle)));
+        Self::read(&path, files, engine).map_err(|error| error.in_file(path))
+    }
+
+    fn read(
+        path: &Path,
+        files: Result<Files>,
+        #[cfg(feature = "engines")] engine: Arc<dyn Engine>,
+    ) -> Result<Self> {
+        let files = files?;
         let within = |name: &'static str| move |error: Error| error.in_file(path.join(name));
         let action_space = ActionSpace::from_json(&files.document("action_space.json")?)
             .map_err(within("action_space.json"))?;
@@ -168,7 +189,7 @@ impl PlannerBundle {
             }
         };
         let model = files.model()?;
-        contract(&model.contract()?, kind, width, &action_space)?;
+        contract::check(&model.contract()?, kind, width, &action_space)?;
         let runner = Runner::new(
             &model,
             kind,
@@ -334,69 +355,4 @@ fn sparse(model: &Model) -> Option<(SparseMlp, [usize; 4])> {
         places[head.position()] = mlp.heads().iter().position(named)?;
     }
     Some((mlp, places))
-}
-
-/// Refuses a graph that does not take what the encoder makes, or whose heads are not the action
-/// space's.
-fn contract(contract: &Contract, kind: ModelKind, width: usize, space: &ActionSpace) -> Result<()> {
-    let mut faults = Vec::new();
-    let inputs: &[(&str, Dtype)] = match kind {
-        ModelKind::Features => &[("input", Dtype::Float32)],
-        ModelKind::Tokens => &[
-            ("input_ids", Dtype::Int64),
-            ("attention_mask", Dtype::Int64),
-        ],
-    };
-    for (name, dtype) in inputs {
-        let found = contract.inputs.iter().find(|input| input.name == *name);
-        if found.is_none_or(|input| input.dtype != *dtype) {
-            faults.push(format!("input {name}: expected one of type {dtype}"));
-        }
-    }
-    if contract.inputs.len() != inputs.len() {
-        let (expected, found) = (inputs.len(), contract.inputs.len());
-        faults.push(format!("expected {expected} inputs, found {found}"));
-    }
-    let last = |spec: &amphora_onnx::TensorSpec| match spec.shape.as_deref() {
-        Some([_, Dim::Fixed(size)]) => Some(*size),
-        _ => None,
-    };
-    if kind == ModelKind::Features
-        && let Some(found) = contract.inputs.first().and_then(last)
-        && found != width as u64
-    {
-        faults.push(format!(
-            "input: expected {width} features as in tokenizer_config.json, found {found}"
-        ));
-    }
-    for (head, classes) in Head::ALL.into_iter().zip(space.widths()) {
-        let name = head.onnx_name();
-        match contract.outputs.iter().find(|output| output.name == name) {
-            None => faults.push(format!("output {name}: not in the graph")),
-            Some(output) if output.dtype != Dtype::Float32 => {
-                faults.push(format!(
-                    "output {name}: expected float32, found {}",
-                    output.dtype
-                ));
-            }
-            Some(output) => {
-                if let Some(found) = last(output)
-                    && found != classes as u64
-                {
-                    faults.push(format!(
-                        "output {name}: expected {classes} classes as in the action space, found {found}"
-                    ));
-                }
-            }
-        }
-    }
-    match faults.is_empty() {
-        true => Ok(()),
-        false => Err(Error::new(
-            ErrorKind::Incompatible,
-            "planner-graph",
-            "the graph is not that of this planner",
-        )
-        .faults(faults)),
-    }
 }

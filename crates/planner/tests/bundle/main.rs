@@ -6,3 +6,5 @@ mod deciding;
 mod opening;
 mod refusals;
 mod scene;
+#[cfg(feature = "engines")]
+mod tokens;

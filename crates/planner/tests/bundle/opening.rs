@@ -67,6 +67,15 @@ fn a_flat_directory_may_call_its_model_planner() {
 }
 
 #[test]
+fn a_configuration_may_repeat_the_action_space_in_other_words() {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut space = serde_json::to_value(Scene::new().space).unwrap();
+    space["validity_rules"][0]["description"] = serde_json::json!("in other words");
+    let scene = Scene::new().set("config.json", "action_space", space);
+    PlannerBundle::open(&scene.lay_out(scratch.path())).unwrap();
+}
+
+#[test]
 fn outputs_are_bound_by_name_whatever_their_order() {
     let scratch = tempfile::tempdir().unwrap();
     let mut scene = Scene::new();

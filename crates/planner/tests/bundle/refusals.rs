@@ -28,6 +28,31 @@ fn files_that_contradict_each_other_are_refused() {
             "planner-config",
         ),
         (
+            "other rules",
+            Scene::new().set(
+                "config.json",
+                "action_space",
+                json!({"validity_rules": [
+                    {"description": "", "if": {"job_type": "code"}, "then": {"max_iterations_bin": 1}}
+                ]}),
+            ),
+            "planner-config",
+        ),
+        (
+            "no rules",
+            Scene::new().set("config.json", "action_space", json!({"validity_rules": []})),
+            "planner-config",
+        ),
+        (
+            "rules that are none",
+            Scene::new().set(
+                "config.json",
+                "action_space",
+                json!({"validity_rules": "serial means one candidate"}),
+            ),
+            "planner-config",
+        ),
+        (
             "a model of another kind",
             Scene::new().set("config.json", "model_type", json!("conv2d_fsq")),
             "planner-model-type",

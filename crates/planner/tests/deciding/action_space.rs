@@ -238,3 +238,55 @@ fn the_digest_is_of_the_meaning() {
         assert_ne!(other.digest().unwrap(), digest);
     }
 }
+
+#[test]
+fn a_rule_that_names_what_is_in_no_list_is_found() {
+    let rows = [
+        (
+            json!({"if": {"swarm_id": "serial_handof"}, "then": {"max_candidates_bin": 1}}),
+            1,
+        ),
+        (
+            json!({"if": {"swarm_id": "serial_handoff"}, "then": {"swarm_id": "nobody"}}),
+            1,
+        ),
+        (
+            json!({"then_in": {"swarm_id": ["speculate_vote", "specluate_vote"]}}),
+            1,
+        ),
+        (
+            json!({"if": {"max_minutes_bin": 31}, "then": {"max_candidates_bin": 4}}),
+            2,
+        ),
+        (
+            json!({"then_in": {"max_iterations_bin": [1, 4, 6, "NA"], "max_minutes_bin": [0]}}),
+            3,
+        ),
+        (
+            json!({"if": {"job_type": "any job at all"}, "then": {"max_iterations_bin": "NA"}}),
+            0,
+        ),
+        (json!({}), 0),
+    ];
+    each(&rows, |(rule, strangers)| {
+        let mut document = serde_json::to_value(ActionSpace::default()).unwrap();
+        let mut rule = rule.clone();
+        rule["description"] = json!("a rule");
+        document["validity_rules"]
+            .as_array_mut()
+            .unwrap()
+            .push(rule);
+        // What comes out of data may name swarms that a universe has put others in the place of.
+        let space = ActionSpace::from_json(document.to_string().as_bytes()).unwrap();
+        let found = match space.check_rules() {
+            Ok(()) => String::new(),
+            Err(error) if error.rule() == "action-space-rule" => error.to_string(),
+            Err(error) => return Err(error.rule().to_owned()),
+        };
+        (found.matches("validity_rules[3]").count() == *strangers)
+            .then_some(())
+            .ok_or(found)
+    });
+    ActionSpace::default().check_rules().unwrap();
+    short().check_rules().unwrap();
+}
