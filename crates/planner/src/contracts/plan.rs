@@ -1,7 +1,9 @@
 //! `executed_plan.v1`: what is executed after masking, caps and fallback.
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::PlanVersion;
 
@@ -13,15 +15,15 @@ pub struct ExecutedPlan {
     /// The swarm.
     pub swarm_id_executed: String,
     /// How many candidates run, at least 1.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "positive")]
     #[schemars(range(min = 1))]
     pub max_candidates_executed: Option<u32>,
     /// The time limit in seconds, at least 1.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "positive")]
     #[schemars(range(min = 1))]
     pub timeout_seconds_executed: Option<u32>,
     /// The limit of iterations, at least 1.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "positive")]
     #[schemars(range(min = 1))]
     pub max_iterations_executed: Option<u32>,
     /// Whether the baseline runs instead of the planner's action.
@@ -32,4 +34,10 @@ pub struct ExecutedPlan {
     /// The same in words: numbers, paths, the text of an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_detail: Option<String>,
+}
+
+/// A limit: at least 1, or none.
+fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    let limit = Option::<NonZeroU32>::deserialize(deserializer)?;
+    Ok(limit.map(NonZeroU32::get))
 }

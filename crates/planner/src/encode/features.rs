@@ -5,6 +5,7 @@ mod writer;
 
 use std::cmp::Reverse;
 
+use super::MAX_TAGS;
 use super::bins::{self, COUNTS, TOOLCHAINS};
 use super::hash::feature_bucket;
 use crate::action_space::{ActionSpace, Head};
@@ -107,7 +108,8 @@ fn issue(writer: &mut Writer, issue: &IssueFields) {
     writer.one(Some(issue.dk_size as usize));
     writer.one(Some(bins::attempts(issue.dk_attempts)));
     writer.one_or_null(issue.dk_tool_hint.as_deref(), |name| Some(hint(name)));
-    let mut tags: Vec<&str> = issue.tags.iter().map(String::as_str).collect();
+    let kept = issue.tags.iter().take(MAX_TAGS);
+    let mut tags: Vec<&str> = kept.map(String::as_str).collect();
     tags.sort_unstable();
     tags.dedup();
     writer.many(

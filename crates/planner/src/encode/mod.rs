@@ -15,3 +15,8 @@ pub use features::{FeatureSchema, Field, FieldKind, SparseVector};
 pub use tokenizer_config::{MAX_SIMILAR_RUNS, TokenizerConfig};
 pub use tokens::{TokenBatch, Tokenizer};
 pub use vocabulary::Vocabulary;
+
+/// Tags that count, the first ones: an input may have more.
+const MAX_TAGS: usize = 32;
+/// Keywords that count, the first ones.
+const MAX_KEYWORDS: usize = 16;

@@ -9,6 +9,7 @@ use super::bins::{self, ATTEMPTS};
 use super::hash::token_bucket;
 use super::tokenizer_config::TokenizerConfig;
 use super::vocabulary::{BOS, BUCKETS, EOS, EQUALS, NONE, SEP, Vocabulary, key, limit, val};
+use super::{MAX_KEYWORDS, MAX_TAGS};
 use crate::action_space::{ActionSpace, Head};
 use crate::contracts::{IssueFields, PlannerInput, RunSummary, SystemState, UniverseDefaults};
 use crate::history::keywords;
@@ -176,7 +177,7 @@ fn issue(tokens: &mut Vec<String>, issue: &IssueFields) {
     list(
         tokens,
         "TAGS",
-        filled(&issue.tags).map(|tag| hashed("TAG", "tag", tag)),
+        filled(first(&issue.tags, MAX_TAGS)).map(|tag| hashed("TAG", "tag", tag)),
     );
     let words = match &issue.keywords {
         Some(words) => words,
@@ -189,7 +190,7 @@ fn issue(tokens: &mut Vec<String>, issue: &IssueFields) {
     list(
         tokens,
         "KEYWORDS",
-        filled(words).map(|word| hashed("KW", "kw", word)),
+        filled(first(words, MAX_KEYWORDS)).map(|word| hashed("KW", "kw", word)),
     );
 }
 
@@ -280,6 +281,10 @@ fn list(tokens: &mut Vec<String>, name: &str, values: impl Iterator<Item = Strin
         tokens.push(EQUALS.to_owned());
         tokens.extend(values);
     }
+}
+
+fn first(words: &[String], most: usize) -> &[String] {
+    &words[..words.len().min(most)]
 }
 
 fn filled(words: &[String]) -> impl Iterator<Item = &str> {
