@@ -1,7 +1,8 @@
 //! What a policy is worth, and whether that beats what an orchestrator does without it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use amphora_bundle::Store;
 use amphora_error::{Error, Result};
 use amphora_files::{OpenedFile, durable, json};
 use amphora_planner::replay::Trials;
@@ -11,6 +12,9 @@ use amphora_training::evaluate::{self, Gate, Model};
 use amphora_training::metrics::Bootstrap;
 use amphora_training::report;
 use amphora_training::train::{ModelKind, REPORT};
+
+use super::bundle;
+use crate::Engines;
 
 pub use amphora_training::evaluate::{Evaluation, PolicyReport, Settings};
 
@@ -22,8 +26,13 @@ const MAX_REPORT: u64 = 64 << 20;
 pub struct EvaluateRequest {
     /// The directory of the dataset.
     pub dataset: PathBuf,
-    /// A checkpoint or a bundle; may be left out with `cross_validate`.
+    /// A checkpoint or a bundle, as [`Store::resolve`] takes it, or a flat directory; may be left out
+    /// with `cross_validate`.
     pub model: Option<PathBuf>,
+    /// Where bundles are.
+    pub store: Store,
+    /// The engine for bundles that need one.
+    pub engines: Engines,
     /// Recorded trials, for outcomes.
     pub trials: Option<PathBuf>,
     /// The toolchains of the replay, in the order of their priority; none: all that are recorded.
@@ -101,7 +110,7 @@ pub fn evaluate(request: &EvaluateRequest, progress: &mut dyn FnMut(&str)) -> Re
         }
         (None, Some(path)) => {
             progress("judging the model");
-            let model = Model::open(path)?;
+            let model = open(request, path)?;
             let mut found = evaluate::evaluate(&evaluate::EvaluateRequest {
                 dataset: &dataset,
                 trials: trials.as_ref(),
@@ -147,6 +156,18 @@ pub fn evaluate(request: &EvaluateRequest, progress: &mut dyn FnMut(&str)) -> Re
         durable::write_file(page, text.as_bytes())?;
     }
     Ok(found)
+}
+
+/// The checkpoint or the bundle at `path`.
+fn open(request: &EvaluateRequest, path: &Path) -> Result<Model> {
+    if path.join(REPORT).is_file() {
+        return Model::open(path);
+    }
+    let reference = path.to_str().ok_or_else(|| {
+        Error::usage("bundle-name", "the name of the model is no text").in_file(path)
+    })?;
+    let bundle = bundle::open(&request.store, &request.engines, reference)?;
+    Ok(Model::Bundle(Box::new(bundle)))
 }
 
 fn settings(request: &EvaluateRequest, trials: Option<&Trials>) -> Settings {

@@ -6,6 +6,7 @@ use amphora::planner::{CrossValidateRequest, EvaluateRequest, Evaluation, Policy
 use amphora::{Error, Result};
 use clap::Args;
 
+use crate::arguments::EngineArgument;
 use crate::commands::{Context, Verdict};
 use crate::text::{counted, line, row, table};
 
@@ -14,7 +15,7 @@ pub(crate) struct EvaluateArguments {
     /// The dataset
     #[arg(long, value_name = "DIR")]
     dataset: PathBuf,
-    /// A checkpoint or a bundle
+    /// A checkpoint, or a bundle: its path, id or name
     #[arg(long, value_name = "PATH", required_unless_present = "cross_validate")]
     model: Option<PathBuf>,
     /// Recorded trials of the dataset's issues; without them outcomes are not known
@@ -70,6 +71,8 @@ pub(crate) struct EvaluateArguments {
     /// A command to print on the page, as the one it was made with
     #[arg(long, value_name = "TEXT", requires = "report")]
     report_command: Option<String>,
+    #[command(flatten)]
+    engine: EngineArgument,
 }
 
 pub(crate) fn run(context: &Context, arguments: &EvaluateArguments) -> Result<Verdict> {
@@ -77,6 +80,8 @@ pub(crate) fn run(context: &Context, arguments: &EvaluateArguments) -> Result<Ve
     let request = EvaluateRequest {
         dataset: arguments.dataset.clone(),
         model: arguments.model.clone(),
+        store: context.store()?,
+        engines: context.engines(arguments.engine)?,
         trials: arguments.trials.clone(),
         toolchains: arguments.toolchains.clone(),
         minute_cost: arguments.minute_cost,

@@ -256,6 +256,8 @@ impl<'a> Job<'a> {
                 let request = EvaluateRequest {
                     dataset: self.at("dataset"),
                     model: Some(self.at("checkpoint")),
+                    store: Store::open(self.at("artifacts"))?,
+                    engines: self.engines.clone(),
                     trials: Some(simulated.trials.clone()),
                     toolchains: simulated.toolchains.clone(),
                     minute_cost: MINUTE_COST,
