@@ -39,6 +39,7 @@ fn the_oldest_and_the_newest_onnx_runtime_run_our_models_in_python() {
         "planner_urm",
         "planner_urm_conv",
         "conv2d_fsq",
+        "bert_tiny",
     ] {
         let Some(folder) = amphora_testing::fixture(fixture) else {
             continue;

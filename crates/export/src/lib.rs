@@ -44,6 +44,7 @@
 mod attention;
 mod conv2d_fsq;
 mod emitter;
+mod encoder;
 mod mlp;
 mod transformer;
 mod urm;
@@ -99,6 +100,7 @@ pub fn export(
         (Architecture::Conv2dFsq(config), [input]) => {
             conv2d_fsq::forward(&mut emitter, config, input)
         }
+        (Architecture::Encoder(config), inputs) => encoder::forward(&mut emitter, config, inputs),
         _ => Err(amphora_error::Error::internal(
             "architecture-inputs",
             format!("no exporter for the {} model", architecture.model_type()),

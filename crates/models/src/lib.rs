@@ -37,6 +37,7 @@
 
 mod array;
 mod conv2d_fsq;
+mod encoder;
 mod inputs;
 mod layers;
 mod mlp;

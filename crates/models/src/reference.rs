@@ -8,6 +8,7 @@ use amphora_error::{Error, Result, quoted};
 use candle_core::{DType, Device, Tensor};
 
 use crate::conv2d_fsq::Conv2dFsq;
+use crate::encoder::Encoder;
 use crate::layers::evaluating;
 use crate::mlp::Mlp;
 use crate::transformer::Transformer;
@@ -56,6 +57,7 @@ enum Model {
     Transformer(Transformer),
     Urm(Urm),
     Conv2dFsq(Conv2dFsq),
+    Encoder(Box<Encoder>),
 }
 
 /// Builds the model that `architecture` describes with the weights of `checkpoint`.
@@ -80,6 +82,7 @@ pub fn reference(
         }
         Architecture::Urm(config) => Model::Urm(Urm::new(config, &weights)?),
         Architecture::Conv2dFsq(config) => Model::Conv2dFsq(Conv2dFsq::new(config, &weights)?),
+        Architecture::Encoder(config) => Model::Encoder(Box::new(Encoder::new(config, &weights)?)),
         other => {
             return Err(Error::unsupported(
                 "reference-architecture",
@@ -118,6 +121,14 @@ impl Reference {
                 let (ids, mask) = self.tokens(inputs)?;
                 model.forward(&ids, &mask)?
             }
+            Model::Encoder(model) => {
+                let (ids, mask) = self.tokens(inputs)?;
+                let segments = match inputs.contains_key("token_type_ids") {
+                    true => Some(indices(inputs, "token_type_ids")?),
+                    false => None,
+                };
+                model.forward(&ids, &mask, segments.as_ref())?
+            }
             Model::Conv2dFsq(model) => {
                 let answer = model.forward(&self.real(inputs, "imu_input")?)?;
                 let margin = array(&answer.rounding_margin)?;
@@ -146,11 +157,15 @@ impl Reference {
     }
 
     fn tokens(&self, inputs: &BTreeMap<String, Array>) -> Result<(Tensor, Tensor)> {
-        let ids = tensor(inputs, "input_ids")?
-            .to_dtype(DType::U32)
-            .map_err(evaluating("an input"))?;
+        let ids = indices(inputs, "input_ids")?;
         Ok((ids, self.real(inputs, "attention_mask")?))
     }
+}
+
+fn indices(inputs: &BTreeMap<String, Array>, name: &str) -> Result<Tensor> {
+    tensor(inputs, name)?
+        .to_dtype(DType::U32)
+        .map_err(evaluating("an input"))
 }
 
 fn tensor(inputs: &BTreeMap<String, Array>, name: &str) -> Result<Tensor> {

@@ -67,6 +67,7 @@ pub(super) fn write(architecture: &Architecture, opset: u64) -> Value {
             "n_classes": c.n_classes,
             "dropout": 0.0,
         }),
+        Architecture::Encoder(c) => c.document(),
     };
     if let Value::Object(fields) = fields {
         object.extend(fields);

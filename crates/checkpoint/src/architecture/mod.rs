@@ -29,6 +29,7 @@
 mod config;
 mod conv2d_fsq;
 mod document;
+mod encoder;
 mod mlp;
 mod ports;
 mod transformer;
@@ -36,6 +37,10 @@ mod urm;
 mod weights;
 
 pub use conv2d_fsq::{Activation, Conv2dFsqConfig, Convolution};
+pub use encoder::{
+    Activation as EncoderActivation, Classifier, EncoderConfig, EncoderFamily, EncoderTask, Layer,
+    Positions,
+};
 pub use mlp::{MlpConfig, MlpLayer};
 pub use ports::{Axis, Port, Values};
 pub use transformer::TransformerConfig;
@@ -97,11 +102,21 @@ pub enum Architecture {
     Urm(UrmConfig),
     /// `conv2d_fsq`: a convolutional classifier of sensor windows with quantized codes.
     Conv2dFsq(Conv2dFsqConfig),
+    /// `bert`, `roberta`, `distilbert`: a text encoder as a Hugging Face directory holds it.
+    Encoder(EncoderConfig),
 }
 
 impl Architecture {
     /// Every `model_type` that is understood.
-    pub const MODEL_TYPES: [&'static str; 4] = ["mlp", "transformer", "urm", "conv2d_fsq"];
+    pub const MODEL_TYPES: [&'static str; 7] = [
+        "mlp",
+        "transformer",
+        "urm",
+        "conv2d_fsq",
+        "bert",
+        "roberta",
+        "distilbert",
+    ];
 
     /// Reads a configuration: document 000's form, with heads as integers or as
     /// `{"n_classes": n}`; for `conv2d_fsq` also document 003's, with the model under `model`.
@@ -136,6 +151,9 @@ impl Architecture {
             "transformer" => TransformerConfig::read(object).map(Self::Transformer),
             "urm" => UrmConfig::read(object).map(Self::Urm),
             "conv2d_fsq" => Conv2dFsqConfig::read(object).map(Self::Conv2dFsq),
+            other if let Some(family) = EncoderConfig::family(other) => {
+                EncoderConfig::read(family, object).map(Self::Encoder)
+            }
             other => Err(Error::unsupported(
                 "model-type",
                 format!("the model type {} is unknown", quoted(other)),
@@ -145,13 +163,14 @@ impl Architecture {
         }
     }
 
-    /// The `model_type`: `mlp`, `transformer`, `urm` or `conv2d_fsq`.
+    /// The `model_type`, one of [`Self::MODEL_TYPES`].
     pub fn model_type(&self) -> &'static str {
         match self {
             Self::Mlp(_) => "mlp",
             Self::Transformer(_) => "transformer",
             Self::Urm(_) => "urm",
             Self::Conv2dFsq(_) => "conv2d_fsq",
+            Self::Encoder(config) => config.family.model_type,
         }
     }
 
@@ -162,6 +181,7 @@ impl Architecture {
             Self::Transformer(config) => config.parameters(),
             Self::Urm(config) => config.parameters(),
             Self::Conv2dFsq(config) => config.parameters(),
+            Self::Encoder(config) => config.parameters(),
         }
     }
 
@@ -187,6 +207,7 @@ impl Architecture {
             Self::Transformer(config) => ports::token_inputs(config.vocab_size, config.max_len),
             Self::Urm(config) => ports::token_inputs(config.vocab_size, config.max_len),
             Self::Conv2dFsq(config) => config.inputs(),
+            Self::Encoder(config) => config.inputs(),
         }
     }
 
@@ -197,6 +218,7 @@ impl Architecture {
             Self::Transformer(config) => ports::head_outputs(&config.heads),
             Self::Urm(config) => ports::head_outputs(&config.heads),
             Self::Conv2dFsq(config) => config.outputs(),
+            Self::Encoder(config) => config.outputs(),
         }
     }
 
@@ -210,6 +232,7 @@ impl Architecture {
                 name: "logits".to_owned(),
                 n_classes: config.n_classes,
             }],
+            Self::Encoder(config) => config.heads(),
         }
     }
 
@@ -218,7 +241,7 @@ impl Architecture {
     pub fn default_opset(&self) -> u64 {
         match self {
             Self::Conv2dFsq(_) => 11,
-            Self::Mlp(_) | Self::Transformer(_) | Self::Urm(_) => 14,
+            Self::Mlp(_) | Self::Transformer(_) | Self::Urm(_) | Self::Encoder(_) => 14,
         }
     }
 

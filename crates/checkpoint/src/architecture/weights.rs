@@ -82,7 +82,10 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Whether a tensor is PyTorch's count of training batches, the only integers in a state dict.
+/// Whether a tensor is PyTorch's count of training batches or a list of positions, the only integers
+/// in a state dict.
 fn counts(name: &str, tensor: &Tensor) -> bool {
-    name.ends_with(".num_batches_tracked") && tensor.dtype() == Dtype::I64
+    let known = [".num_batches_tracked", ".position_ids"];
+    tensor.dtype() == Dtype::I64
+        && (name == "position_ids" || known.iter().any(|suffix| name.ends_with(suffix)))
 }

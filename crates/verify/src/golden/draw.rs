@@ -47,6 +47,16 @@ pub(super) fn draw(architecture: &Architecture, cases: usize) -> Result<Vec<Draw
             let shape = [config.channels, config.sensors, config.window];
             windows(&mut random, shape, cases)
         }
+        Architecture::Encoder(config) => {
+            let (vocabulary, padding) = (config.vocab_size, config.pad_id);
+            let mut drawn = tokens(&mut random, vocabulary, padding, config.max_len(), cases)?;
+            if config.family.segments {
+                for batch in &mut drawn {
+                    segments(&mut random, config.segments, batch)?;
+                }
+            }
+            Ok(drawn)
+        }
         other => Err(Error::unsupported(
             "golden-architecture",
             format!("no inputs are known for {}", quoted(other.model_type())),
@@ -149,6 +159,27 @@ fn padded(random: &mut Random, vocabulary: u64, padding: u64, lengths: &[usize])
         ("attention_mask", Array::new(shape, Data::I64(mask))?),
     ];
     Ok(drawn(inputs, lengths.len()))
+}
+
+/// Segments that begin somewhere in each sequence, as the second of two texts does.
+fn segments(random: &mut Random, kinds: u64, batch: &mut Drawn) -> Result<()> {
+    let Some(shape) = batch
+        .inputs
+        .get("input_ids")
+        .map(|ids| ids.shape().to_vec())
+    else {
+        return Ok(());
+    };
+    let width = shape.last().copied().unwrap_or(0);
+    let mut segments = Vec::new();
+    for _ in 0..batch.cases {
+        let (border, kind) = (random.range(0, width as u64 + 1), random.range(0, kinds));
+        let kind = |place: u64| if place < border { 0 } else { kind as i64 };
+        segments.extend((0..width as u64).map(kind));
+    }
+    let segments = Array::new(shape, Data::I64(segments))?;
+    batch.inputs.insert("token_type_ids".to_owned(), segments);
+    Ok(())
 }
 
 /// A sensor at rest, then two slow sines per sensor and channel with a little noise, within the

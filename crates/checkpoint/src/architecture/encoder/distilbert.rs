@@ -1,0 +1,35 @@
+//! `distilbert` (Sanh et al. 2019): BERT without segments and pooler, under names of its own.
+
+use super::{Activation, Classifier, EncoderFamily, Keys, Layer, Positions};
+
+pub(super) const DISTILBERT: EncoderFamily = EncoderFamily {
+    model_type: "distilbert",
+    class: "DistilBert",
+    prefix: "distilbert",
+    keys: Keys {
+        width: &["dim", "hidden_size"],
+        layers: &["n_layers", "num_hidden_layers"],
+        attention_heads: &["n_heads", "num_attention_heads"],
+        inner: &["hidden_dim", "intermediate_size"],
+        activation: "activation",
+    },
+    positions: Positions::FromZero,
+    segments: false,
+    layer: Layer {
+        list: "transformer.layer",
+        query: "attention.q_lin",
+        key: "attention.k_lin",
+        value: "attention.v_lin",
+        attended: "attention.out_lin",
+        attended_norm: "sa_layer_norm",
+        inner: "ffn.lin1",
+        outer: "ffn.lin2",
+        outer_norm: "output_layer_norm",
+    },
+    pooler: None,
+    classifier: Classifier {
+        dense: "pre_classifier",
+        activation: Activation::Relu,
+        output: "classifier",
+    },
+};
