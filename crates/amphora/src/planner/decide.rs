@@ -244,10 +244,16 @@ fn baseline(
     let toolchains = available
         .or(request.toolchains.as_ref())
         .map(|toolchains| u32::try_from(toolchains.len()).unwrap_or(u32::MAX));
-    let usual =
-        request
-            .kernel
-            .baseline(&input.issue, wanted, false, request.free_slots, toolchains);
+    // A universe's budgets bound what the orchestrator would do anyway.
+    let most = |limit: Option<u32>, otherwise: u32| limit.map_or(otherwise, |n| n.min(otherwise));
+    let seconds = universe.and_then(|universe| universe.max_run_minutes?.checked_mul(60));
+    let kernel = Kernel {
+        timeout_seconds: most(seconds, request.kernel.timeout_seconds),
+        ..request.kernel.clone()
+    };
+    let workcells = universe.and_then(|universe| universe.max_concurrent_workcells);
+    let free_slots = most(workcells, request.free_slots);
+    let usual = kernel.baseline(&input.issue, wanted, false, free_slots, toolchains);
     let swarm_id = input.universe_defaults.swarm_id.as_deref();
     match (input.job_type.as_str(), swarm_id) {
         ("fab-world", Some(swarm_id)) => Baseline {

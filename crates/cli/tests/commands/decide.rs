@@ -130,3 +130,42 @@ fn what_cannot_be_decided_on_is_refused() {
             .ok_or(format!("{answer:?}"))
     });
 }
+
+#[test]
+fn the_budgets_of_a_universe_bound_every_decision() {
+    let scene = scene();
+    let universe = |minutes: u32| {
+        format!(
+            "universe_id: small\ndefaults: {{swarm_id: serial_handoff}}\n\
+             policies: {{budgets: {{max_run_minutes: {minutes}}}}}\n"
+        )
+    };
+    let swarms = "swarms: {serial_handoff: {type: serial_handoff}, speculate_vote: {type: vote}}\n";
+    scene.write("u/swarms.yaml", swarms);
+    scene.write("u/objectives.yaml", "objectives: {}\n");
+    // The rule wants 30 minutes for a small issue.
+    each(
+        &[(29, Some(1740)), (30, Some(1800)), (500, Some(1800))],
+        |&(minutes, seconds)| {
+            scene.write("u/universe.yaml", universe(minutes));
+            let rest = "--issue 7 --issues issues.jsonl --universe u --toolchain-timeout 7200 \
+                    --record record.json";
+            let answer = decide(&scene, rest);
+            answer.expect_code(0);
+            let record = fs_err::read(scene.path("record.json")).unwrap();
+            fs_err::remove_file(scene.path("record.json")).unwrap();
+            let record: Value = serde_json::from_slice(&record).unwrap();
+            let found = record["executed_plan"]["timeout_seconds_executed"].as_u64();
+            let reason = answer.json()["reason"].clone();
+            let expected = if minutes < 30 {
+                json!("timeout_exceeds_cap")
+            } else {
+                Value::Null
+            };
+            match found == seconds && reason == expected {
+                true => Ok(()),
+                false => Err(format!("{found:?}, {reason}")),
+            }
+        },
+    );
+}
