@@ -1,6 +1,6 @@
 //! One decision.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use amphora_bundle::Store;
@@ -229,6 +229,17 @@ fn read(
     })?;
     let hash = input.input_hash()?;
     Ok((input, hash, issue.dk_speculate))
+}
+
+/// Reads how an orchestrator decides without a planner: the JSON form of [`Kernel`], in which every key
+/// may be left out.
+///
+/// # Errors
+///
+/// When the file cannot be read, or holds a key or value that is not known.
+pub fn read_kernel(path: &Path) -> Result<Kernel> {
+    let bytes = amphora_files::OpenedFile::open(path)?.contents(json::MAX_BYTES)?;
+    json::parse_into(&bytes).map_err(|error| error.in_file(path))
 }
 
 /// What is done without a planner: what the universe says for a world, else what the orchestrator is

@@ -40,7 +40,7 @@ pub use dataset::{
     DEFAULT_SIMILAR_RUNS, DatasetBuilt, DatasetRequest, LeftOut, ReplayBenchRequest, build_dataset,
     dataset_stats, replay_bench,
 };
-pub use decide::{DecideRequest, Decided, DecisionRecord, InputSource, decide};
+pub use decide::{DecideRequest, Decided, DecisionRecord, InputSource, decide, read_kernel};
 #[cfg(feature = "training")]
 pub use evaluate::{
     CrossValidateRequest, EvaluateRequest, Evaluation, PolicyReport, Settings, evaluate, gate,

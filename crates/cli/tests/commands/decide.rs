@@ -169,3 +169,44 @@ fn the_budgets_of_a_universe_bound_every_decision() {
         },
     );
 }
+
+#[test]
+fn the_orchestrators_own_rules_are_read_from_a_file() {
+    let scene = scene();
+    let run = |kernel: &str, rest: &str| {
+        scene.write("kernel.json", kernel);
+        let rest = format!("--issue 7 --issues issues.jsonl --mode off --kernel kernel.json{rest}");
+        decide(&scene, &rest)
+    };
+    let routed = r#"{"timeout_seconds": 900,
+        "routing": [{"dk_size": ["S"], "speculate": true, "parallelism": 3}]}"#;
+    let rows = [
+        ("{}", "", json!(["serial_handoff", 1, 30])),
+        (routed, "", json!(["speculate_vote", 3, 15])),
+        (
+            routed,
+            " --max-candidates 2 --toolchain-timeout 1800",
+            json!(["speculate_vote", 2, 30]),
+        ),
+    ];
+    each(&rows, |(kernel, rest, expected)| {
+        let action = run(kernel, rest).json();
+        let budgets = &action["budgets"];
+        let found = json!([
+            action["swarm_id"],
+            budgets["max_candidates_bin"],
+            budgets["max_minutes_bin"]
+        ]);
+        match found == *expected {
+            true => Ok(()),
+            false => Err(found.to_string()),
+        }
+    });
+    let misspelt = run(r#"{"timeout": 900}"#, "");
+    misspelt.expect_code(3);
+    assert!(
+        misspelt.stderr.contains("kernel.json"),
+        "{}",
+        misspelt.stderr
+    );
+}

@@ -48,12 +48,15 @@ pub(crate) struct DecideArguments {
     /// The orchestrator's toolchains in its order, separated by commas; a bundle that was made for certain toolchains decides only where exactly those are named
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     toolchains: Option<Vec<String>>,
-    /// The toolchains' time limit in seconds, which no decision exceeds
-    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
-    toolchain_timeout: u32,
-    /// How many candidates may run in parallel
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    max_candidates: u32,
+    /// How the orchestrator decides without a planner: speculation, routing rules, limits
+    #[arg(long, value_name = "FILE.json")]
+    kernel: Option<PathBuf>,
+    /// The toolchains' time limit in seconds, which no decision exceeds (default: the kernel's, or 1800)
+    #[arg(long, value_name = "SECONDS")]
+    toolchain_timeout: Option<u32>,
+    /// How many candidates may run in parallel (default: the kernel's, or 3)
+    #[arg(long, value_name = "N")]
+    max_candidates: Option<u32>,
     /// How many workcells are free
     #[arg(long, value_name = "N", default_value_t = 3)]
     free_slots: u32,
@@ -112,6 +115,10 @@ fn request(context: &Context, arguments: &DecideArguments) -> Result<DecideReque
         },
         (input, ..) => InputSource::File(input.clone().unwrap_or_default()),
     };
+    let kernel = match &arguments.kernel {
+        Some(path) => amphora::planner::read_kernel(path)?,
+        None => Kernel::default(),
+    };
     Ok(DecideRequest {
         source,
         bundle: arguments.bundle.clone(),
@@ -127,9 +134,11 @@ fn request(context: &Context, arguments: &DecideArguments) -> Result<DecideReque
         universe: arguments.universe.clone(),
         toolchains: arguments.toolchains.clone(),
         kernel: Kernel {
-            max_parallelism: arguments.max_candidates,
-            timeout_seconds: arguments.toolchain_timeout,
-            ..Kernel::default()
+            max_parallelism: arguments.max_candidates.unwrap_or(kernel.max_parallelism),
+            timeout_seconds: arguments
+                .toolchain_timeout
+                .unwrap_or(kernel.timeout_seconds),
+            ..kernel
         },
         free_slots: arguments.free_slots,
         now: context.now()?,
