@@ -181,6 +181,7 @@ impl Issue {
             title: Some(self.title.clone()),
             description: self.description.clone(),
             keywords: None,
+            extra: Map::new(),
         }
     }
 

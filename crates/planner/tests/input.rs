@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use amphora_planner::action_space::ActionSpace;
-use amphora_planner::contracts::{PlannerInput, RunSummary, SystemState, UniverseDefaults};
+use amphora_planner::contracts::{
+    PlannerInput, RunSummary, SystemState, UniverseDefaults, input_hash,
+};
 use amphora_planner::history::{Attempts, DecisionKey, History, InputRequest, build_input};
 use amphora_planner::issues::{Issue, parse_issues};
 use serde_json::json;
@@ -115,10 +117,50 @@ fn worlds_are_a_job_of_their_own_and_tags_are_bounded() {
         similar: 8,
         attempts: Attempts::OfHistory,
         decision: None,
-        world_id: None,
+        world_id: Some("w1"),
     })
     .unwrap();
     assert_eq!(input.job_type, "fab-world");
+    assert_eq!(input.issue.world_id(), Some("w1"));
     assert_eq!(input.issue.tags.len(), 32);
     assert_eq!(input.issue.dk_attempts, 0);
+}
+
+#[test]
+fn the_hash_of_an_input_covers_what_its_open_objects_hold_besides() {
+    let document = json!({
+        "schema_version": "cyntra.planner_input.v1", "created_at": "2026-02-03T09:00:00Z",
+        "universe_id": "u1", "job_type": "code",
+        "universe_defaults": {"swarm_id": "serial_handoff", "objective_id": null},
+        "issue": {"issue_id": "42", "dk_priority": "P1", "dk_risk": "high", "dk_size": "M",
+            "dk_tool_hint": null, "dk_attempts": 1, "tags": ["kernel", "cache"],
+            "title": "Cache key drift", "keywords": ["cache", "drift", "key"],
+            "owner": {"team": "storage", "since": 3.5}, "world_id": "w1"},
+        "history": {"last_n_similar_runs": []},
+        "action_space": {"swarm_ids": ["serial_handoff", "speculate_vote"],
+            "max_minutes_bins": [15, 30, 45, 60, 120, "NA"], "max_candidates_bins": [1, 2, 3, "NA"],
+            "max_iterations_bins": [1, 2, 3, 5, "NA"],
+            "validity_rules": [{"description": "serial means one candidate"}]},
+        "system_state": {"active_workcells_bin": "1_2", "queue_depth_bin": null,
+            "available_toolchains": ["codex"], "toolchain_health": null, "hour_bucket": "09",
+            "budget_remaining_bin": null, "free_gpus": [0, 1]}
+    });
+    let input = PlannerInput::from_value(&document).unwrap();
+    assert_eq!(input.to_value().unwrap(), document);
+    assert_eq!(input.input_hash().unwrap(), input_hash(&document));
+    assert_eq!(
+        PlannerInput::with_hash(&document).unwrap().1,
+        input_hash(&document)
+    );
+    assert_eq!(input.issue.world_id(), Some("w1"));
+    for place in ["/issue/owner/since", "/system_state/free_gpus"] {
+        let mut other = document.clone();
+        *other.pointer_mut(place).unwrap() = json!([7]);
+        let other = PlannerInput::from_value(&other).unwrap();
+        assert_ne!(
+            other.input_hash().unwrap(),
+            input_hash(&document),
+            "{place}"
+        );
+    }
 }

@@ -4,7 +4,7 @@ use amphora_error::{Error, Result};
 use schemars::JsonSchema;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{InputVersion, Priority, Risk, RunSummary, Size, canonical, time};
 use crate::action_space::ActionSpace;
@@ -156,7 +156,20 @@ pub struct IssueFields {
     /// The words that matter in title and description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keywords: Option<Vec<String>>,
+    /// What else the document has; part of the hash.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }
+
+impl IssueFields {
+    /// The world that the issue is about, where its document says so.
+    pub fn world_id(&self) -> Option<&str> {
+        self.extra.get(WORLD_ID).and_then(Value::as_str)
+    }
+}
+
+/// The key of an issue's world: the documents have none, and their issues are open.
+pub(crate) const WORLD_ID: &str = "world_id";
 
 /// The schema of a text that must be given, be it null.
 fn text_or_null(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -219,11 +232,14 @@ pub struct SystemState {
     pub available_toolchains: Option<Vec<String>>,
     /// For each toolchain its recent pass rate, or a bin of it.
     #[serde(default)]
-    pub toolchain_health: Option<serde_json::Map<String, Value>>,
+    pub toolchain_health: Option<Map<String, Value>>,
     /// The hour in UTC, `00` to `23`.
     #[serde(default)]
     pub hour_bucket: Option<String>,
     /// What is left of the budget: `low`, `medium`, `high` or `unlimited`.
     #[serde(default)]
     pub budget_remaining_bin: Option<String>,
+    /// What else the document has; part of the hash.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
 }

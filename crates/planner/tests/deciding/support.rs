@@ -25,6 +25,7 @@ pub(crate) fn input(job_type: &str) -> PlannerInput {
             title: None,
             description: None,
             keywords: None,
+            extra: serde_json::Map::new(),
         },
         history: HistoryBlock::default(),
         action_space: ActionSpace::default(),
