@@ -20,11 +20,11 @@ mod train;
 #[cfg(feature = "training")]
 pub use ablate::{AblateRequest, Ablation, AblationRow, ablate};
 pub use amphora_planner::action_space::{ActionSpace, Head};
-pub use amphora_planner::contracts::{Mode, Objective, PlannerAction, PlannerInput, PolicyTrace};
+pub use amphora_planner::contracts::{
+    BenchSummary, Mode, Objective, PlannerAction, PlannerInput, PolicyTrace,
+};
 pub use amphora_planner::decide::{Decision, Reason};
 pub use amphora_planner::heuristic::kernel::Kernel;
-#[cfg(feature = "training")]
-pub use amphora_training::bench::BenchSummary;
 #[cfg(feature = "training")]
 pub use amphora_training::dataset::NOTABLE_SHIFT;
 #[cfg(feature = "training")]

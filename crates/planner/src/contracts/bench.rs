@@ -1,10 +1,12 @@
-//! The best-of-K bench: its configuration, one record for each issue, its report.
+//! The best-of-K bench: its configuration, one record for each issue, its report, its summary.
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{BenchConfigVersion, BenchReportVersion, Bin};
+use super::{BenchConfigVersion, BenchReportVersion, BenchSummaryVersion, Bin};
 
 /// What a bench runs; a closed object, every block of which has defaults.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -315,4 +317,31 @@ pub struct BenchReport {
     pub case_count: u64,
     /// The file of the records.
     pub results_path: String,
+}
+
+/// What a bench on recorded trials found: `summary.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BenchSummary {
+    /// Which document this is.
+    pub schema_version: BenchSummaryVersion,
+    /// The hash of the configuration.
+    pub bench_config_hash: String,
+    /// The hash of the dataset.
+    pub dataset_hash: String,
+    /// The toolchains in the order of their priority.
+    pub toolchains: Vec<String>,
+    /// The objective.
+    pub primary_objective: Objective,
+    /// The seed.
+    pub seed: u64,
+    /// Decisions replayed.
+    pub decisions: u64,
+    /// Decisions with a winner.
+    pub with_winner: u64,
+    /// Decisions for which no action passed.
+    pub no_passing_candidate: u64,
+    /// Decisions on issues of which nothing is recorded; they give no row.
+    pub without_trials: u64,
+    /// Winners, by action.
+    pub winners: BTreeMap<String, u64>,
 }

@@ -21,20 +21,21 @@ mod words;
 pub use action::{Budgets, ModelReference, PlannerAction};
 pub use bench::{
     ActionSampling, ActionTuple, BenchCandidate, BenchConfig, BenchOutput, BenchRecord,
-    BenchReport, CandidateStrategy, ExecutionLimits, IssueFilter, IssueSelection, Objective,
-    Sampling, TieBreak, TimeoutBehavior, WinnerConstraint, WinnerSelection,
+    BenchReport, BenchSummary, CandidateStrategy, ExecutionLimits, IssueFilter, IssueSelection,
+    Objective, Sampling, TieBreak, TimeoutBehavior, WinnerConstraint, WinnerSelection,
 };
 pub use bin::Bin;
 pub use canonical::{canonical_json, input_hash};
 pub use dataset::{DatasetFindings, DatasetMeta, DatasetRow, Split, SplitCounts};
+pub(crate) use input::WORLD_ID;
 pub use input::{HistoryBlock, IssueFields, PlannerInput, SystemState, UniverseDefaults};
 pub use plan::ExecutedPlan;
 pub use run_summary::{ActionExecuted, Gate, Outcome, RunSummary, Runtime};
 pub use schemas::schemas;
 pub use trace::{PolicyTrace, RankedAction};
 pub use version::{
-    ActionVersion, BenchConfigVersion, BenchReportVersion, DatasetVersion, InputVersion,
-    PlanVersion, TraceVersion,
+    ActionVersion, BenchConfigVersion, BenchReportVersion, BenchSummaryVersion, DatasetVersion,
+    InputVersion, PlanVersion, TraceVersion,
 };
 pub use words::{Domain, Mode, Priority, Risk, RunStatus, Size};
 

@@ -64,4 +64,6 @@ versions! {
     BenchConfigVersion = "cyntra.planner_bench.v1";
     /// Of [`super::BenchReport`].
     BenchReportVersion = "cyntra.planner_best_of_k_bench.v1";
+    /// Of [`super::BenchSummary`].
+    BenchSummaryVersion = "cyntra.planner_bench_summary.v1";
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use amphora_error::{Error, Result};
 use amphora_files::{Directory, RelativePath, json};
-use amphora_planner::contracts::{BenchCandidate, BenchRecord};
+use amphora_planner::contracts::{BenchCandidate, BenchRecord, BenchSummary};
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
-use super::{BenchSummary, StageB, StageBRow};
+use super::{StageB, StageBRow};
 use crate::dataset::{sorted_line, value_of};
 use crate::publish::publish_directory;
 

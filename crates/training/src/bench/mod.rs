@@ -17,8 +17,8 @@ use amphora_error::{Error, Result};
 use amphora_files::sha256;
 use amphora_planner::action_space::{ActionSpace, NamedAction};
 use amphora_planner::contracts::{
-    ActionVersion, ModelReference, Objective, PlannerAction, PlannerInput, RunStatus, Split,
-    canonical_json,
+    ActionVersion, BenchSummary, BenchSummaryVersion, ModelReference, Objective, PlannerAction,
+    PlannerInput, RunStatus, Split, UniverseDefaults, canonical_json,
 };
 use amphora_planner::replay::{MINUTE_COST, Recorded, ReplayOutcome, Trials};
 use serde::{Deserialize, Serialize};
@@ -161,33 +161,6 @@ pub struct StageB {
     pub summary: BenchSummary,
 }
 
-/// What a bench found: `summary.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BenchSummary {
-    /// `cyntra.planner_bench_summary.v1`.
-    pub schema_version: String,
-    /// The hash of the configuration.
-    pub bench_config_hash: String,
-    /// The hash of the dataset.
-    pub dataset_hash: String,
-    /// The toolchains in the order of their priority.
-    pub toolchains: Vec<String>,
-    /// The objective.
-    pub primary_objective: Objective,
-    /// The seed.
-    pub seed: u64,
-    /// Decisions replayed.
-    pub decisions: u64,
-    /// Decisions with a winner.
-    pub with_winner: u64,
-    /// Decisions for which no action passed.
-    pub no_passing_candidate: u64,
-    /// Decisions on issues of which nothing is recorded; they give no row.
-    pub without_trials: u64,
-    /// Winners, by action.
-    pub winners: BTreeMap<String, u64>,
-}
-
 impl StageB {
     /// The rows to learn from.
     pub fn examples(&self) -> impl Iterator<Item = &StageBRow> {
@@ -274,7 +247,7 @@ pub fn bench(request: &BenchRequest) -> Result<StageB> {
     Ok(StageB {
         rows,
         summary: BenchSummary {
-            schema_version: "cyntra.planner_bench_summary.v1".to_owned(),
+            schema_version: BenchSummaryVersion,
             bench_config_hash: config_hash,
             dataset_hash: request.dataset.meta.dataset_hash.clone(),
             toolchains: request.toolchains.to_vec(),
@@ -296,15 +269,35 @@ fn draw_seed(seed: u64, run_id: &str) -> u64 {
     u64::from_be_bytes(head)
 }
 
-/// SHA-256, in hexadecimal, of what decides the rows besides the dataset.
+/// SHA-256, in hexadecimal, of what decides the rows: the decisions with their universe, defaults and
+/// actions, the trials, and how they are replayed. Replays sample no model and have no limits of their own:
+/// those are the actions'.
 fn config_hash(request: &BenchRequest) -> Result<String> {
     let mut trials = amphora_files::Hasher::default();
     for trial in request.trials.as_slice() {
         trials.update(canonical_json(&value_of(trial)?).as_bytes());
         trials.update(b"\n");
     }
+    let dataset = request.dataset;
+    let mut spaces: Vec<&ActionSpace> = Vec::new();
+    let mut defaults: Vec<&UniverseDefaults> = Vec::new();
+    for input in dataset.rows.iter().map(|row| &row.planner_input) {
+        if !spaces.contains(&&input.action_space) {
+            spaces.push(&input.action_space);
+        }
+        if !defaults.contains(&&input.universe_defaults) {
+            defaults.push(&input.universe_defaults);
+        }
+    }
     let config = json!({
         "schema_version": "cyntra.planner_best_of_k_config.v1",
+        "universe_id": dataset.meta.universe_id,
+        "universe_defaults": value_of(&defaults)?,
+        "action_space": value_of(&spaces)?,
+        "dataset": dataset.meta.dataset_hash,
+        "k": null,
+        "sampling": null,
+        "toolchain_override": null,
         "strategy": "all",
         "objective": request.objective,
         "seed": request.seed,
