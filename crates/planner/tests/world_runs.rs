@@ -20,6 +20,7 @@ fn runs() -> Vec<(&'static str, Value, Value)> {
         {"id": "bake", "status": "skipped"},
         {"status": null, "duration_ms": u64::MAX}
     ]);
+    let brief = json!([{"id": "build", "status": "success", "duration_ms": 1}]);
     vec![
         (
             "a",
@@ -30,8 +31,8 @@ fn runs() -> Vec<(&'static str, Value, Value)> {
             context("w1", Some("o1")),
         ),
         ("b", manifest("", stages), context("w1", Some("o2"))),
-        ("c", manifest("run-c", json!(null)), context("w2", None)),
-        ("d", manifest("run-a", json!([])), context("w1", Some("o1"))),
+        ("c", manifest("run-c", brief.clone()), context("w2", None)),
+        ("d", manifest("run-a", brief), context("w1", Some("o1"))),
         ("e", json!({"run_id": "run-e"}), context("w1", None)),
         ("f", manifest("run-f", json!([])), json!(null)),
         ("g", json!(null), context("w1", None)),
@@ -39,6 +40,12 @@ fn runs() -> Vec<(&'static str, Value, Value)> {
         (
             "i",
             manifest("run-i", json!({"build": 1})),
+            context("w1", None),
+        ),
+        ("j", manifest("run-j", json!(null)), context("w1", None)),
+        (
+            "k",
+            manifest("run-k", json!([{"id": "build", "status": "running"}])),
             context("w1", None),
         ),
     ]
@@ -89,7 +96,7 @@ fn a_summary_holds_what_manifest_and_context_recorded() {
     let mut rows = [
         expected("run-a", "success", json!([]), 7, "w1"),
         expected("b", "failed", json!(["stage_failed:bake"]), u64::MAX, "w1"),
-        expected("run-c", "success", json!([]), 0, "w2"),
+        expected("run-c", "success", json!([]), 1, "w2"),
     ];
     rows[0]["objective_id"] = json!("o1");
     rows[1]["objective_id"] = json!("o2");
@@ -105,6 +112,8 @@ fn a_summary_holds_what_manifest_and_context_recorded() {
         ("g", DropReason::NoManifest),
         ("h", DropReason::NoContext),
         ("i", DropReason::Malformed),
+        ("j", DropReason::NoEndTime),
+        ("k", DropReason::NoEndTime),
         ("d", DropReason::Duplicate),
     ];
     assert_eq!(dropped, reasons);

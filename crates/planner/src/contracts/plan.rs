@@ -2,8 +2,10 @@
 
 use std::num::NonZeroU32;
 
+use amphora_error::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::PlanVersion;
 
@@ -34,6 +36,29 @@ pub struct ExecutedPlan {
     /// The same in words: numbers, paths, the text of an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_detail: Option<String>,
+}
+
+impl ExecutedPlan {
+    /// Reads a document. Producers that write the candidates as `parallelism_executed` are understood.
+    ///
+    /// # Errors
+    ///
+    /// [`amphora_error::ErrorKind::Malformed`] for another document.
+    pub fn from_value(value: &Value) -> Result<Self> {
+        let mut plan = Self::deserialize(value).map_err(|source| {
+            let message = format!("this is no executed_plan.v1: {source}");
+            Error::malformed("executed-plan", message)
+        })?;
+        if plan.max_candidates_executed.is_none()
+            && let Some(parallelism) = value.get("parallelism_executed")
+        {
+            plan.max_candidates_executed = positive(parallelism).map_err(|source| {
+                let message = format!("this is no number of candidates: {source}");
+                Error::malformed("executed-plan", message).at("parallelism_executed")
+            })?;
+        }
+        Ok(plan)
+    }
 }
 
 /// A limit: at least 1, or none.

@@ -1,7 +1,8 @@
 //! Runs out of an orchestrator's archives: `<workcell>/{manifest,proof,rollout}.json`.
 //!
 //! Times, gates and status come from the proof, the action and the tags from the manifest; a rollout
-//! only fills gaps. What the orchestrator decided from and what it executed is kept beside each
+//! only fills gaps. A run ended at the latest moment that the proof names: `completed_at`, or the start
+//! and the duration; where it names none, when the rollout was written. What the orchestrator decided from and what it executed is kept beside each
 //! summary, where the manifest holds it.
 
 mod documents;
@@ -15,7 +16,8 @@ use serde_json::Value;
 
 use super::collected::{Collected, Drop, DropReason, Ignored, read_json};
 use super::decisions::{Undecided, assign};
-use super::{DecisionKey, History};
+use super::similar::FAB_WORLD;
+use super::{DecisionKey, History, PastRun};
 use crate::action_space::{SERIAL, SPECULATE};
 use crate::contracts::{
     ActionExecuted, Domain, ExecutedPlan, Outcome, PlannerAction, PlannerInput, RunStatus,
@@ -32,6 +34,10 @@ pub struct ArchivedRun {
     pub summary: RunSummary,
     /// The decision that started it; `None` when no issue is named.
     pub decision: Option<DecisionKey>,
+    /// When it ended, in milliseconds since 1970; not before its start and duration say.
+    pub ended_ms: u64,
+    /// From when on others may know how it ended: once it and its decision had ended.
+    pub known_ms: u64,
     /// The issue as the manifest has it.
     pub issue: ArchivedIssue,
     /// What the planner was given, said and did, as far as it was recorded.
@@ -62,6 +68,8 @@ pub struct PlannerRecord {
     pub action: Option<PlannerAction>,
     /// What was executed.
     pub executed_plan: Option<ExecutedPlan>,
+    /// Whether what was executed is recorded and cannot be read: nobody knows it then.
+    pub plan_is_unreadable: bool,
 }
 
 /// Reads every archive beneath `directory`, by name.
@@ -90,11 +98,18 @@ pub fn collect(directory: &Path) -> Result<Collected<ArchivedRun>> {
 impl Collected<ArchivedRun> {
     /// The runs as a history that knows their decisions.
     pub fn history(&self) -> History {
-        let runs = self.runs.iter();
-        History::of_decisions(
-            runs.map(|run| (run.summary.clone(), run.decision.clone()))
-                .collect(),
-        )
+        History::of_runs(self.runs.iter().map(ArchivedRun::past).collect())
+    }
+}
+
+impl ArchivedRun {
+    /// The run as a part of a history.
+    pub fn past(&self) -> PastRun {
+        PastRun {
+            summary: self.summary.clone(),
+            decision: self.decision.clone(),
+            known_ms: self.known_ms,
+        }
     }
 }
 
@@ -109,9 +124,10 @@ fn read_archive(folder: &Directory, name: &str, ignored: &mut Ignored) -> Result
         recorded(&metadata.completed_at),
     );
     let started_ms = started.or(completed).ok_or(DropReason::NoStartTime)?;
-    let measured = started
-        .zip(completed)
-        .and_then(|(start, end)| end.checked_sub(start));
+    let completed = completed.filter(|completed| *completed >= started_ms);
+    let measured = started.zip(completed).map(|(start, end)| end - start);
+    // Producers that did not measure write 0.
+    let measured = metadata.duration_ms.filter(|ms| *ms > 0).or(measured);
 
     let issue = manifest.issue.unwrap_or_default();
     let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -121,7 +137,7 @@ fn read_archive(folder: &Directory, name: &str, ignored: &mut Ignored) -> Result
         || manifest.planner.is_none()
         || issue_id.is_none()
         || verification.is_none()
-        || metadata.duration_ms.or(measured).is_none()
+        || measured.is_none()
         || metadata.cost_usd.is_none();
     let rollout: Rollout = match gap {
         true => read_json(folder, "rollout.json").unwrap_or_else(|_| {
@@ -147,6 +163,14 @@ fn read_archive(folder: &Directory, name: &str, ignored: &mut Ignored) -> Result
     let verification = verification
         .or(rollout.outcomes.unwrap_or_default().verification)
         .unwrap_or_default();
+    let duration_ms = measured.or(scores.duration_ms.filter(|ms| *ms > 0));
+    let written = recorded(&rollout.generated_at).filter(|written| *written >= started_ms);
+    let ended_ms = duration_ms
+        .map(|ms| started_ms.saturating_add(ms))
+        .max(completed)
+        .or(written)
+        .ok_or(DropReason::NoEndTime)?;
+    let of_world = planner.input.as_ref().filter(|_| job_type == FAB_WORLD);
     let summary = RunSummary {
         run_id: filled(proof.workcell_id)
             .or(filled(manifest.workcell_id))
@@ -156,24 +180,21 @@ fn read_archive(folder: &Directory, name: &str, ignored: &mut Ignored) -> Result
         job_type,
         action_executed: match &planner.executed_plan {
             Some(plan) => of_plan(plan),
+            None if planner.plan_is_unreadable => ActionExecuted::default(),
             None => of_legacy(manifest.speculate_mode, parallelism),
         },
         outcome: outcome(proof.status.as_deref(), verification),
         runtime: Runtime {
-            duration_ms: metadata
-                .duration_ms
-                .or(measured)
-                .or(scores.duration_ms)
-                .unwrap_or(0),
+            duration_ms: duration_ms.unwrap_or(0),
         },
         cost_usd_est: metadata.cost_usd.or(scores.cost_usd),
         tokens_in: metadata.tokens_used,
         tokens_out: None,
         tags: issue.tags.clone(),
         issue_id: issue_id.or(filled(rollout.issue_id)),
-        universe_id: None,
-        world_id: None,
-        objective_id: None,
+        universe_id: of_world.map(|input| input.universe_id.clone()),
+        world_id: of_world.and_then(|input| input.issue.world_id().map(str::to_owned)),
+        objective_id: of_world.and_then(|input| input.universe_defaults.objective_id.clone()),
     };
     Ok(Undecided {
         speculative: manifest.speculate_mode,
@@ -181,6 +202,8 @@ fn read_archive(folder: &Directory, name: &str, ignored: &mut Ignored) -> Result
             folder: name.to_owned(),
             summary,
             decision: None,
+            ended_ms,
+            known_ms: ended_ms,
             issue: ArchivedIssue {
                 id: issue.id,
                 title: issue.title,
@@ -195,7 +218,7 @@ fn read_archive(folder: &Directory, name: &str, ignored: &mut Ignored) -> Result
 
 fn domain(job_type: &str, tags: &[String]) -> Domain {
     match job_type {
-        "fab-world" => Domain::FabWorld,
+        FAB_WORLD => Domain::FabWorld,
         _ if tags.iter().any(|tag| tag.starts_with("asset:")) => Domain::FabAsset,
         _ => Domain::Code,
     }
@@ -265,11 +288,13 @@ fn record(values: PlannerValues, ignored: &mut Ignored) -> PlannerRecord {
     part("planner_input", input == Some(None));
     let action = given(values.planner_action).map(|value| serde_json::from_value(value).ok());
     part("planner_action", action == Some(None));
-    let executed_plan = given(values.executed_plan).map(|value| serde_json::from_value(value).ok());
+    let executed_plan =
+        given(values.executed_plan).map(|value| ExecutedPlan::from_value(&value).ok());
     part("executed_plan", executed_plan == Some(None));
     PlannerRecord {
         input: input.flatten(),
         action: action.flatten(),
+        plan_is_unreadable: executed_plan == Some(None),
         executed_plan: executed_plan.flatten(),
     }
 }

@@ -25,6 +25,8 @@ pub enum DropReason {
     NoProof,
     /// No time was recorded. A file's modification time is none: a copy changes it.
     NoStartTime,
+    /// Nothing says when it ended: who may know its outcome cannot be said.
+    NoEndTime,
     /// A world run without `context.json`, or one that names no universe.
     NoContext,
     /// An earlier archive has a run of the same id.
@@ -41,6 +43,7 @@ impl DropReason {
             Self::NoManifest => "no_manifest",
             Self::NoProof => "no_proof",
             Self::NoStartTime => "no_start_time",
+            Self::NoEndTime => "no_end_time",
             Self::NoContext => "no_context",
             Self::Duplicate => "duplicate",
         }

@@ -5,7 +5,7 @@ use amphora_error::Result;
 use super::{DecisionKey, History, Query, keywords};
 use crate::action_space::ActionSpace;
 use crate::contracts::{
-    HistoryBlock, InputVersion, PlannerInput, SystemState, UniverseDefaults, time,
+    HistoryBlock, InputVersion, PlannerInput, SystemState, UniverseDefaults, WORLD_ID, time,
 };
 use crate::issues::Issue;
 
@@ -37,7 +37,7 @@ pub struct InputRequest<'a> {
     pub attempts: Attempts,
     /// The decision, when it was made in the past: its own runs do not count.
     pub decision: Option<&'a DecisionKey>,
-    /// For `fab-world`: the world.
+    /// For `fab-world`: the world, of which alone runs count; the issue then names it.
     pub world_id: Option<&'a str>,
 }
 
@@ -66,13 +66,16 @@ pub fn build_input(request: &InputRequest) -> Result<PlannerInput> {
         request.issue.title,
         request.issue.description.as_deref().unwrap_or_default()
     )));
+    let job_type = request.issue.job_type();
+    if let Some(world_id) = request.world_id {
+        issue.extra.insert(WORLD_ID.to_owned(), world_id.into());
+    }
     if request.attempts == Attempts::OfHistory {
         issue.dk_attempts =
             request
                 .history
                 .attempts(&issue.issue_id, request.now_ms, request.decision);
     }
-    let job_type = request.issue.job_type();
     let query = Query {
         job_type,
         started_ms: request.now_ms,

@@ -8,7 +8,7 @@ use super::issue_runs::IssueRuns;
 use crate::contracts::{Gate, RunSummary};
 
 /// The job type whose runs are filtered by world and objective.
-const FAB_WORLD: &str = "fab-world";
+pub(super) const FAB_WORLD: &str = "fab-world";
 
 /// One decision of the orchestrator: all runs that it started are siblings of each other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +17,28 @@ pub struct DecisionKey {
     pub issue_id: String,
     /// When it was made, in milliseconds since 1970.
     pub started_ms: u64,
+}
+
+/// A run as a part of a history.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PastRun {
+    /// The run.
+    pub summary: RunSummary,
+    /// The decision that started it, if it is known.
+    pub decision: Option<DecisionKey>,
+    /// From when on its outcome may be known, in milliseconds since 1970; it never is before it ended.
+    pub known_ms: u64,
+}
+
+impl From<RunSummary> for PastRun {
+    /// A run that was decided alone, known once it ended.
+    fn from(summary: RunSummary) -> Self {
+        Self {
+            known_ms: summary.ended_ms(),
+            decision: None,
+            summary,
+        }
+    }
 }
 
 /// What is asked of a [`History`].
@@ -78,15 +100,25 @@ struct Filter {
 impl History {
     /// A history of runs of which each was decided alone.
     pub fn new(runs: Vec<RunSummary>) -> Self {
-        Self::of_decisions(runs.into_iter().map(|run| (run, None)).collect())
+        Self::of_runs(runs.into_iter().map(PastRun::from).collect())
     }
 
-    /// A history of runs, each with the decision that started it.
+    /// A history of runs, each with the decision that started it and known once it ended.
+    pub fn of_decisions(runs: Vec<(RunSummary, Option<DecisionKey>)>) -> Self {
+        let runs = runs.into_iter().map(|(summary, decision)| PastRun {
+            decision,
+            ..summary.into()
+        });
+        Self::of_runs(runs.collect())
+    }
+
+    /// A history of runs, each with the decision that started it and from when on it is known.
     ///
     /// Of several runs with one id the earliest counts, of those the first.
-    pub fn of_decisions(mut runs: Vec<(RunSummary, Option<DecisionKey>)>) -> Self {
+    pub fn of_runs(mut runs: Vec<PastRun>) -> Self {
         let given = runs.len();
-        runs.sort_by(|(a, _), (b, _)| {
+        runs.sort_by(|a, b| {
+            let (a, b) = (&a.summary, &b.summary);
             a.started_ms
                 .cmp(&b.started_ms)
                 .then_with(|| b.run_id.cmp(&a.run_id))
@@ -94,7 +126,7 @@ impl History {
         let mut met: HashSet<&str> = HashSet::with_capacity(given);
         let first: Vec<bool> = runs
             .iter()
-            .map(|(run, _)| met.insert(&run.run_id))
+            .map(|run| met.insert(&run.summary.run_id))
             .collect();
         drop(met);
         let mut keep = first.into_iter();
@@ -113,13 +145,20 @@ impl History {
         history
     }
 
-    fn fill(&mut self, runs: Vec<(RunSummary, Option<DecisionKey>)>) {
+    fn fill(&mut self, runs: Vec<PastRun>) {
         let mut tags = SetInterner::default();
         let mut signals = SetInterner::default();
         let mut signal_ids = HashMap::new();
         let mut filters: BTreeMap<Filter, Vec<u32>> = BTreeMap::new();
-        for (position, (run, decision)) in (0_u32..).zip(runs) {
-            let known_from_ms = run.ended_ms().max(run.started_ms.saturating_add(1));
+        for (position, past) in (0_u32..).zip(runs) {
+            let PastRun {
+                summary: run,
+                decision,
+                known_ms,
+            } = past;
+            let known_from_ms = known_ms
+                .max(run.ended_ms())
+                .max(run.started_ms.saturating_add(1));
             let decision = decision.map_or(NO_DECISION, |key| {
                 let next = self.decisions.len() as u32;
                 *self.decisions.entry(key).or_insert(next)
@@ -161,7 +200,7 @@ impl History {
     /// At most `n` runs that resemble what is asked, the latest first.
     ///
     /// A run counts if it has the job type (and, for `fab-world`, the world and the objective, where
-    /// asked), started before the query, **ended** at or before it, and is no sibling. Chosen are the
+    /// asked), started before the query, **ended** at or before it and was known then, and is no sibling. Chosen are the
     /// highest scores; then the later start; then the smaller id. The score is
     /// `0.6 J(tags) + 0.3 J(failure signals) + 0.1 recency`, computed in that order in `f64`: `J` is
     /// the Jaccard index, a run's failure signals are its fail codes and `gate:<name>` for each gate
@@ -197,8 +236,8 @@ impl History {
             .collect()
     }
 
-    /// How many runs of the issue had ended at `started_ms`, siblings in `decision` left out: the
-    /// attempts that were known then.
+    /// How many runs of the issue were known at `started_ms`, siblings in `decision` left out: the
+    /// attempts until then.
     pub fn attempts(&self, issue_id: &str, started_ms: u64, decision: Option<&DecisionKey>) -> u32 {
         let decision = self.decision(decision);
         self.by_issue

@@ -8,6 +8,7 @@ use amphora_files::Directory;
 use serde::{Deserialize, Deserializer};
 
 use super::collected::{Collected, Drop, DropReason, Ignored, read_json};
+use super::similar::FAB_WORLD;
 use crate::contracts::{ActionExecuted, Domain, Outcome, RunStatus, RunSummary, Runtime, time};
 use crate::universe::Universe;
 
@@ -22,7 +23,8 @@ pub struct WorldFilter<'a> {
 
 /// Reads every world run beneath `directory`, by name.
 ///
-/// A run started when its manifest was created and took as long as its stages together. It failed if
+/// A run started when its manifest was created and took as long as its stages together; where none has a
+/// duration, nobody knows when it ended, and it does not count. It failed if
 /// a stage did not succeed. Its candidates are the population of its swarm in `universe`. A run that
 /// cannot be used is left out, named and counted; one that `filter` does not want is left out without
 /// a word.
@@ -101,6 +103,14 @@ fn read_run(
     let started_ms = created
         .and_then(|text| time::parse(text).ok())
         .ok_or(DropReason::NoStartTime)?;
+    let duration_ms = manifest
+        .stages
+        .iter()
+        .filter_map(|stage| stage.duration_ms)
+        .fold(0, u64::saturating_add);
+    if duration_ms == 0 {
+        return Err(DropReason::NoEndTime.into());
+    }
     let broken = |stage: &&Stage| stage.status.as_deref() != Some("success");
     let mut met = HashSet::new();
     let fail_codes: Vec<String> = manifest
@@ -118,7 +128,7 @@ fn read_run(
     Ok(RunSummary {
         run_id: filled(manifest.run_id).unwrap_or_else(|| name.to_owned()),
         started_ms,
-        job_type: "fab-world".to_owned(),
+        job_type: FAB_WORLD.to_owned(),
         domain: Domain::FabWorld,
         action_executed: ActionExecuted {
             swarm_id: filled(context.swarm_id),
@@ -133,13 +143,7 @@ fn read_run(
             fail_codes,
             gates: Vec::new(),
         },
-        runtime: Runtime {
-            duration_ms: manifest
-                .stages
-                .iter()
-                .filter_map(|stage| stage.duration_ms)
-                .fold(0, u64::saturating_add),
-        },
+        runtime: Runtime { duration_ms },
         cost_usd_est: None,
         tokens_in: None,
         tokens_out: None,

@@ -67,6 +67,7 @@ pub(super) struct Rollout {
     pub(super) outcomes: Option<Outcomes>,
     pub(super) scores: Option<Scores>,
     pub(super) planner: Option<PlannerValues>,
+    pub(super) generated_at: Option<String>,
 }
 
 #[derive(Default, Deserialize)]

@@ -1,11 +1,14 @@
 //! Archives on disk: what becomes of each, and that a broken one breaks nothing else.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod decisions;
+mod ends;
+
 use std::path::Path;
 
 use amphora_planner::contracts::{Domain, RunStatus, RunSummary};
 use amphora_planner::history::archives::{ArchivedRun, collect};
-use amphora_planner::history::{Collected, DecisionKey, DropReason};
+use amphora_planner::history::{Collected, DropReason};
 use serde_json::{Value, json};
 
 /// 2026-02-03T09:00:01Z.
@@ -139,11 +142,21 @@ fn gaps_are_filled_from_the_next_best_source() {
             "swarm_id_executed": "serial_handoff", "timeout_seconds_executed": 59, "fallback_applied": true}},
         "generated_at": "2026-02-03T09:30:02Z"
     });
-    let legacy = with(
+    let legacy = with(manifest(), "/planner", json!({"executed_plan": {}}));
+    let unreadable = with(
         manifest(),
         "/planner",
         json!({"executed_plan": {"swarm_id_executed": "old form"}}),
     );
+    let parallelism = |count: Value| {
+        let manifest = with(
+            manifest(),
+            "/planner/executed_plan/max_candidates_executed",
+            Value::Null,
+        );
+        let path = "/planner/executed_plan/parallelism_executed";
+        with(manifest, path, count)
+    };
     let candidates = |count: Value| {
         let manifest = with(legacy.clone(), "/speculate_mode", json!(true));
         with(manifest, "/control/speculate_parallelism", count)
@@ -155,7 +168,7 @@ fn gaps_are_filled_from_the_next_best_source() {
         none.clone(),
     );
     type Row<'a> = (&'a str, Value, Value, &'a str, Value);
-    let rows: [Row; 17] = [
+    let rows: [Row; 20] = [
         (
             "end for start",
             manifest(),
@@ -236,6 +249,27 @@ fn gaps_are_filled_from_the_next_best_source() {
             proof(),
             "/action_executed",
             json!({"swarm_id": "serial_handoff", "max_candidates": 1, "max_minutes": null, "max_iterations": null}),
+        ),
+        (
+            "nobody knows what a broken plan was",
+            unreadable,
+            proof(),
+            "/action_executed",
+            json!({"swarm_id": null, "max_candidates": null, "max_minutes": null, "max_iterations": null}),
+        ),
+        (
+            "candidates by their other name",
+            parallelism(json!(3)),
+            proof(),
+            "/action_executed/max_candidates",
+            json!(3),
+        ),
+        (
+            "no number by that name",
+            parallelism(json!("three")),
+            proof(),
+            "/action_executed/swarm_id",
+            none.clone(),
         ),
         (
             "candidates without a plan",
@@ -325,7 +359,7 @@ fn every_broken_archive_is_named_and_counted_and_breaks_nothing_else() {
     let bytes = |document: &Value| serde_json::to_vec(document).unwrap();
     let (manifest, proof) = (bytes(&manifest()), bytes(&proof()));
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let rows: [(&str, Vec<u8>, Vec<u8>, DropReason); 12] = [
+    let rows: [(&str, Vec<u8>, Vec<u8>, DropReason); 13] = [
         (
             "b-no-manifest",
             vec![],
@@ -380,6 +414,12 @@ fn every_broken_archive_is_named_and_counted_and_breaks_nothing_else() {
             manifest.clone(),
             bytes(&json!({"metadata": {"duration_ms": 1}})),
             DropReason::NoStartTime,
+        ),
+        (
+            "b-no-end",
+            manifest.clone(),
+            bytes(&json!({"metadata": {"started_at": "2026-02-03T09:00:01Z"}})),
+            DropReason::NoEndTime,
         ),
         (
             "b-no-metadata",
@@ -462,68 +502,6 @@ fn a_broken_part_is_counted_and_the_run_kept() {
         "rollout",
     ];
     assert_eq!(counted, each.map(|part| (part, 1)));
-}
-
-fn input(created_at: &str) -> Value {
-    json!({
-        "schema_version": "cyntra.planner_input.v1", "created_at": created_at, "universe_id": "u1",
-        "job_type": "code", "universe_defaults": {},
-        "issue": {"issue_id": "42", "dk_priority": "P1", "dk_risk": "high", "dk_size": "M",
-            "dk_tool_hint": null, "dk_attempts": 0, "tags": []},
-        "history": {"last_n_similar_runs": []},
-        "action_space": {"swarm_ids": ["serial_handoff"], "max_candidates_bins": [1],
-            "max_minutes_bins": [30], "max_iterations_bins": ["NA"], "validity_rules": []}
-    })
-}
-
-#[test]
-fn runs_of_one_decision_are_siblings() {
-    let root = tempfile::tempdir().unwrap();
-    // Name, issue, candidate, start, duration, stored decision; the decision found. All in seconds.
-    type Row = (&'static str, &'static str, bool, u32, u32, Option<u32>, u32);
-    let rows: [Row; 9] = [
-        ("first", "42", true, 10, 20, None, 10),
-        ("overlaps", "42", true, 11, 2, None, 10),
-        ("chained", "42", true, 29, 9, None, 10),
-        ("later", "42", true, 39, 1, None, 39),
-        ("serial", "42", false, 40, 9, None, 40),
-        ("serial-again", "42", false, 45, 9, None, 45),
-        ("stored", "42", true, 12, 9, Some(8), 8),
-        ("stored-sibling", "42", true, 7, 9, Some(8), 8),
-        ("other-issue", "43", true, 12, 9, None, 12),
-    ];
-    let at = |second: u32| format!("2026-02-03T09:00:{second:02}Z");
-    for (name, issue, candidate, start, duration, stored, _) in &rows {
-        let manifest = with(manifest(), "/issue/id", json!(issue));
-        let manifest = with(manifest, "/speculate_mode", json!(candidate));
-        let stored = stored.map_or(json!({}), |second| input(&at(second)));
-        let manifest = with(manifest, "/planner/planner_input", stored);
-        let proof = with(proof(), "/workcell_id", json!(name));
-        let proof = with(
-            proof,
-            "/metadata",
-            json!({"started_at": at(*start), "duration_ms": duration * 1000}),
-        );
-        put(&root.path().join(name), "manifest.json", &manifest);
-        put(&root.path().join(name), "proof.json", &proof);
-    }
-    let collected = collect(root.path()).unwrap();
-    amphora_testing::each(&rows, |(name, issue, .., decided)| {
-        let run = collected
-            .runs
-            .iter()
-            .find(|run| run.folder == *name)
-            .unwrap();
-        let expected = DecisionKey {
-            issue_id: (*issue).to_owned(),
-            started_ms: STARTED_MS - 1_000 + u64::from(*decided) * 1_000,
-        };
-        match &run.decision {
-            Some(found) if *found == expected => Ok(()),
-            found => Err(format!("{found:?}")),
-        }
-    });
-    assert_eq!(collected.history().runs().len(), rows.len());
 }
 
 #[test]
