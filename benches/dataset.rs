@@ -74,6 +74,7 @@ fn datasets(criterion: &mut Criterion) {
         issues: &issues,
         action_space: None,
         similar: 8,
+        world_runs: None,
         universe: None,
     };
     group.bench_function(name("build rows"), |bencher| {

@@ -52,6 +52,7 @@ impl Scene {
             issues: &issues,
             action_space: None,
             similar: 8,
+            world_runs: None,
             universe: None,
         });
         let dataset = dataset.unwrap();

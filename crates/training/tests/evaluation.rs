@@ -69,6 +69,7 @@ impl Scene {
             issues: &issues,
             action_space: None,
             similar: 8,
+            world_runs: None,
             universe: None,
         })
         .unwrap();

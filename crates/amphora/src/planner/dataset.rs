@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use amphora_error::Result;
-use amphora_planner::contracts::{DatasetMeta, Objective};
+use amphora_planner::contracts::{BenchSummary, DatasetMeta, Objective, RunSummary};
 use amphora_planner::history::archives::{self, ArchivedRun};
+use amphora_planner::history::world_runs::{self, WorldFilter};
 use amphora_planner::history::{Collected, SIMILAR_RUNS};
 use amphora_planner::issues::{Issues, read_issues};
 use amphora_planner::replay::Trials;
 use amphora_planner::universe::Universe;
-use amphora_training::bench::{BenchRequest, BenchSummary, bench};
+use amphora_training::bench::{BenchRequest, bench};
 use amphora_training::dataset::{BuildRequest, Dataset, build};
 use amphora_training::stats::{Stats, stats};
 use serde::Serialize;
@@ -24,8 +25,11 @@ pub struct DatasetRequest {
     pub archives: PathBuf,
     /// The issues, for archives that hold no input.
     pub issues: Option<PathBuf>,
-    /// The actions to choose from; those of the archives without a file.
+    /// The actions to choose from; without a file those of the archives, or where they hold none the
+    /// universe's.
     pub action_space: Option<PathBuf>,
+    /// The folder of world runs, which others may know.
+    pub world_runs: Option<PathBuf>,
     /// The universe, for archives that hold no input.
     pub universe: Option<PathBuf>,
     /// How many similar runs an input has at most.
@@ -39,15 +43,17 @@ pub struct DatasetBuilt {
     pub path: PathBuf,
     /// Archived runs that were read.
     pub runs: usize,
+    /// World runs that were read.
+    pub world_runs: usize,
     /// Lines of the issues' file that hold no issue.
     pub skipped_issues: u64,
     /// About the rows.
     pub meta: DatasetMeta,
-    /// Which archives were left out before they were looked at, and why.
+    /// Which archives and world runs were left out before they were looked at, and why.
     pub left_out: Vec<LeftOut>,
 }
 
-/// An archive that was left out.
+/// An archive or a world run that was left out.
 #[derive(Debug, Clone, Serialize)]
 pub struct LeftOut {
     /// The name of its folder.
@@ -65,9 +71,16 @@ pub struct LeftOut {
 /// A file cannot be read, no row is left, or something is at the output already.
 pub fn build_dataset(request: &DatasetRequest, out: &Path) -> Result<DatasetBuilt> {
     outside_bundles(out)?;
-    let (collected, issues, dataset) = built(request)?;
+    let Built {
+        collected,
+        world_runs,
+        issues,
+        dataset,
+    } = built(request)?;
     dataset.write(out)?;
-    let left_out = collected.dropped_runs.iter().map(|run| LeftOut {
+    let of_worlds = world_runs.iter().flat_map(|runs| &runs.dropped_runs);
+    let dropped_runs = collected.dropped_runs.iter().chain(of_worlds);
+    let left_out = dropped_runs.map(|run| LeftOut {
         folder: run.folder.clone(),
         reason: run.reason.to_string(),
         detail: run.error.as_ref().map(ToString::to_string),
@@ -75,6 +88,7 @@ pub fn build_dataset(request: &DatasetRequest, out: &Path) -> Result<DatasetBuil
     Ok(DatasetBuilt {
         path: out.to_owned(),
         runs: collected.runs.len(),
+        world_runs: world_runs.as_ref().map_or(0, |runs| runs.runs.len()),
         skipped_issues: issues.skipped,
         meta: dataset.meta,
         left_out: left_out.collect(),
@@ -87,11 +101,19 @@ pub fn build_dataset(request: &DatasetRequest, out: &Path) -> Result<DatasetBuil
 ///
 /// As [`build_dataset`], for the counts are of the rows that it would write.
 pub fn dataset_stats(request: &DatasetRequest) -> Result<Stats> {
-    let (collected, _, dataset) = built(request)?;
-    Ok(stats(&collected, &dataset))
+    let built = built(request)?;
+    Ok(stats(&built.collected, &built.dataset))
 }
 
-fn built(request: &DatasetRequest) -> Result<(Collected<ArchivedRun>, Issues, Dataset)> {
+/// A dataset, and what it was built from.
+struct Built {
+    collected: Collected<ArchivedRun>,
+    world_runs: Option<Collected<RunSummary>>,
+    issues: Issues,
+    dataset: Dataset,
+}
+
+fn built(request: &DatasetRequest) -> Result<Built> {
     let collected = archives::collect(&request.archives)?;
     let issues = match &request.issues {
         Some(path) => read_issues(path)?,
@@ -105,16 +127,22 @@ fn built(request: &DatasetRequest) -> Result<(Collected<ArchivedRun>, Issues, Da
         .as_deref()
         .map(Universe::open)
         .transpose()?;
+    let collect = |folder| world_runs::collect(folder, universe.as_ref(), &WorldFilter::default());
+    let world_runs = request.world_runs.as_deref().map(collect).transpose()?;
     let dataset = build(&BuildRequest {
         runs: &collected,
         issues: &issues,
         action_space: action_space(request.action_space.as_deref())?.as_ref(),
+        world_runs: world_runs.as_ref(),
         similar: request.similar,
-        universe: universe
-            .as_ref()
-            .map(|universe| (universe.universe_id.as_str(), &universe.defaults)),
+        universe: universe.as_ref(),
     })?;
-    Ok((collected, issues, dataset))
+    Ok(Built {
+        collected,
+        world_runs,
+        issues,
+        dataset,
+    })
 }
 
 /// What is replayed, and how winners are chosen.

@@ -13,8 +13,10 @@ use amphora_planner::contracts::{
 };
 use amphora_planner::decide::{Baseline, Decision, Planner, Policy, Settings};
 use amphora_planner::heuristic::kernel::Kernel;
+use amphora_planner::history::archives::{self, ArchivedRun};
+use amphora_planner::history::world_runs::{self, WorldFilter};
 use amphora_planner::history::{
-    Attempts, History, InputRequest, SIMILAR_RUNS, archives, build_input,
+    Attempts, History, InputRequest, PastRun, SIMILAR_RUNS, build_input,
 };
 use amphora_planner::issues::read_issues;
 use amphora_planner::universe::Universe;
@@ -66,6 +68,10 @@ pub enum InputSource {
         issues: PathBuf,
         /// The folder of archives; without one there is no history.
         archives: Option<PathBuf>,
+        /// The folder of world runs, for issues about a world.
+        world_runs: Option<PathBuf>,
+        /// The world that the issue is about.
+        world: Option<String>,
         /// The file of the actions to choose from; the bundle's, if absent.
         action_space: Option<PathBuf>,
     },
@@ -171,7 +177,7 @@ fn read(
     universe: Option<&Universe>,
     bundle: Option<&PlannerBundle>,
 ) -> Result<(PlannerInput, String, bool)> {
-    let (id, issues, archives, space) = match &request.source {
+    let (id, issues, archives, world_runs, world, space) = match &request.source {
         InputSource::File(path) => {
             let document = json::read(path)?;
             let (input, hash) =
@@ -182,17 +188,16 @@ fn read(
             id,
             issues,
             archives,
+            world_runs,
+            world,
             action_space,
-        } => (id, issues, archives, action_space),
+        } => (id, issues, archives, world_runs, world, action_space),
     };
     let listed = read_issues(issues)?;
     let issue = listed.get(id).ok_or_else(|| {
         Error::not_found("issue", format!("there is no issue {}", quoted(id))).in_file(issues)
     })?;
-    let history = match archives {
-        Some(folder) => archives::collect(folder)?.history(),
-        None => History::new(Vec::new()),
-    };
+    let history = history(archives.as_deref(), world_runs.as_deref(), universe)?;
     let action_space = match space {
         Some(path) => {
             let bytes = amphora_files::OpenedFile::open(path)?.contents(json::MAX_BYTES)?;
@@ -225,7 +230,7 @@ fn read(
         similar: bundle.map_or(SIMILAR_RUNS, PlannerBundle::similar_runs),
         attempts: Attempts::OfIssue,
         decision: None,
-        world_id: None,
+        world_id: world.as_deref(),
     })?;
     let hash = input.input_hash()?;
     Ok((input, hash, issue.dk_speculate))
@@ -240,6 +245,28 @@ fn read(
 pub fn read_kernel(path: &Path) -> Result<Kernel> {
     let bytes = amphora_files::OpenedFile::open(path)?.contents(json::MAX_BYTES)?;
     json::parse_into(&bytes).map_err(|error| error.in_file(path))
+}
+
+/// What is archived, and the world runs.
+fn history(
+    archives: Option<&Path>,
+    world_runs: Option<&Path>,
+    universe: Option<&Universe>,
+) -> Result<History> {
+    let mut past = Vec::new();
+    if let Some(folder) = archives {
+        past.extend(
+            archives::collect(folder)?
+                .runs
+                .iter()
+                .map(ArchivedRun::past),
+        );
+    }
+    if let Some(folder) = world_runs {
+        let worlds = world_runs::collect(folder, universe, &WorldFilter::default())?;
+        past.extend(worlds.runs.into_iter().map(PastRun::from));
+    }
+    Ok(History::of_runs(past))
 }
 
 /// What is done without a planner: what the universe says for a world, else what the orchestrator is

@@ -27,7 +27,7 @@ pub struct ImportTrialsRequest {
     pub policy: String,
     /// The toolchains in the order of their priority; by name without any.
     pub toolchains: Vec<String>,
-    /// The actions to choose from; the documents' without a file.
+    /// The actions to choose from; without a file the universe's, or the documents'.
     pub action_space: Option<PathBuf>,
     /// The universe.
     pub universe: Option<PathBuf>,
@@ -50,6 +50,11 @@ pub fn import_trials(request: &ImportTrialsRequest) -> Result<Imported> {
         .as_deref()
         .map(Universe::open)
         .transpose()?;
+    let space = match (&universe, action_space(request.action_space.as_deref())?) {
+        (_, Some(space)) => space,
+        (Some(universe), None) => universe.action_space(),
+        (None, None) => ActionSpace::default(),
+    };
     let none = UniverseDefaults::default();
     let (universe_id, universe_defaults) = match &universe {
         Some(universe) => (universe.universe_id.as_str(), &universe.defaults),
@@ -60,7 +65,7 @@ pub fn import_trials(request: &ImportTrialsRequest) -> Result<Imported> {
             issues: &issues,
             trials: &trials,
             toolchains: &toolchains(&trials, &request.toolchains),
-            action_space: &action_space(request.action_space.as_deref())?.unwrap_or_default(),
+            action_space: &space,
             policy: &policy,
             seed: request.seed,
             similar: SIMILAR_RUNS,

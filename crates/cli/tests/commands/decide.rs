@@ -210,3 +210,63 @@ fn the_orchestrators_own_rules_are_read_from_a_file() {
         misspelt.stderr
     );
 }
+
+/// Archives of nothing, and the world runs of two worlds; an issue about a world.
+fn worlds(scene: &Scene) {
+    scene.write(
+        "worlds.jsonl",
+        "{\"id\":\"9\",\"title\":\"Light the reading room\",\"tags\":[\"asset:world\"]}\n",
+    );
+    for (name, world) in [("run-1", "reading_room"), ("run-2", "hall")] {
+        let folder = format!("runs/{name}");
+        std::fs::create_dir_all(scene.path(&folder)).unwrap();
+        let manifest = json!({"run_id": name, "created_at": "2023-01-02T03:04:05Z",
+            "stages": [{"id": "bake", "status": "failed", "duration_ms": 60_000}]});
+        let context = json!({"universe_id": "workshop", "world_id": world,
+            "objective_id": "passing_and_quick", "swarm_id": "speculate_vote"});
+        scene.write(&format!("{folder}/manifest.json"), manifest.to_string());
+        scene.write(&format!("{folder}/context.json"), context.to_string());
+    }
+}
+
+#[test]
+fn a_universe_and_its_world_runs_are_what_a_decision_knows() {
+    let scene = scene();
+    worlds(&scene);
+    let universe = repository().join("examples/universe");
+    let decided = |line: &str| -> Value {
+        let line = format!(
+            "{line} --universe {} --record record.json",
+            universe.display()
+        );
+        decide(&scene, &line).expect_code(0);
+        serde_json::from_slice(&fs_err::read(scene.path("record.json")).unwrap()).unwrap()
+    };
+    let code = decided("--issue 7 --issues issues.jsonl --world-runs runs");
+    let input = &code["planner_input"];
+    assert_eq!(input["universe_id"], "workshop");
+    assert_eq!(
+        input["universe_defaults"],
+        json!({"swarm_id": "serial_handoff", "objective_id": "passing_and_quick"})
+    );
+    assert_eq!(
+        input["action_space"]["swarm_ids"],
+        json!(["serial_handoff", "speculate_vote"])
+    );
+    assert_eq!(input["history"]["last_n_similar_runs"], json!([]));
+
+    let known = |rest: &str| -> Vec<Value> {
+        let record = decided(&format!("--issue 9 --issues worlds.jsonl{rest}"));
+        assert_eq!(record["planner_input"]["job_type"], "fab-world");
+        let runs = &record["planner_input"]["history"]["last_n_similar_runs"];
+        runs.as_array().unwrap().clone()
+    };
+    assert!(known("").is_empty());
+    assert_eq!(known(" --world-runs runs").len(), 2);
+    let of_world = known(" --world-runs runs --world reading_room");
+    assert_eq!(of_world.len(), 1);
+    assert_eq!(of_world[0]["run_id"], "run-1");
+    // The population of the swarm in swarms.yaml.
+    assert_eq!(of_world[0]["action_executed"]["max_candidates"], 3);
+    assert!(known(" --world-runs runs --world elsewhere").is_empty());
+}

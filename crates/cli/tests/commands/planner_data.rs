@@ -154,3 +154,115 @@ fn every_bad_input_has_its_kind_and_leaves_nothing_behind() {
     });
     assert_eq!(scene.files(), before);
 }
+
+/// A universe of three swarms, `tournament` among them.
+fn universe(scene: &Scene) {
+    std::fs::create_dir(scene.path("universe")).unwrap();
+    scene.write("universe/universe.yaml", "universe_id: arena\n");
+    scene.write(
+        "universe/swarms.yaml",
+        "swarms:\n  serial_handoff: {}\n  speculate_vote: {population_size: 3}\n  tournament: {}\n",
+    );
+    scene.write("universe/objectives.yaml", "objectives: {}\n");
+}
+
+/// The manifest of every archive, changed.
+fn each_manifest(scene: &Scene, edit: impl Fn(&mut serde_json::Value)) {
+    for folder in std::fs::read_dir(scene.path("archives")).unwrap() {
+        let path = folder.unwrap().path().join("manifest.json");
+        let mut manifest = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        edit(&mut manifest);
+        fs_err::write(path, manifest.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn the_swarms_of_a_universe_are_those_of_its_archives_and_datasets() {
+    let scene = scene();
+    universe(&scene);
+    let swarms = json!(["serial_handoff", "speculate_vote", "tournament"]);
+    run(&scene, &format!("{IMPORT} --universe universe")).expect_code(0);
+    each_manifest(&scene, |manifest| {
+        let input = &manifest["planner"]["planner_input"];
+        assert_eq!(input["action_space"]["swarm_ids"], swarms);
+        assert_eq!(input["universe_id"], "arena");
+    });
+    let meta = |line: &str| {
+        let built = run(&scene, &format!("{line} --json"));
+        built.expect_code(0);
+        built.json()["meta"].clone()
+    };
+    assert_eq!(meta(DATASET)["swarm_ids"], swarms);
+    let example = amphora_testing::repository().join("examples/universe");
+    let example = format!("--universe {}", example.display());
+    // What is stored counts more than the universe.
+    let stored = meta(&format!(
+        "{} {example}",
+        DATASET.replace("--out dataset", "--out stored")
+    ));
+    assert_eq!(stored["swarm_ids"], swarms);
+    assert_eq!(stored["universe_id"], "arena");
+    each_manifest(&scene, |manifest| {
+        manifest["planner"]["planner_input"].take();
+    });
+    let bare = DATASET.replace("--out dataset", "--issues issues.jsonl");
+    let rows = [
+        ("--out arena --universe universe", "arena", 3),
+        (&format!("--out example {example}"), "workshop", 2),
+        ("--out neither", "unknown", 2),
+    ];
+    amphora_testing::each(&rows, |(rest, universe_id, swarms)| {
+        let meta = meta(&format!("{bare} {rest}"));
+        let found = meta["swarm_ids"].as_array().map(Vec::len);
+        match meta["universe_id"] == *universe_id && found == Some(*swarms) {
+            true => Ok(()),
+            false => Err(meta.to_string()),
+        }
+    });
+    let imported = IMPORT.replace("--out archives", "--out again");
+    run(&scene, &format!("{imported} {example}")).expect_code(0);
+}
+
+#[test]
+fn an_import_chooses_among_the_actions_of_a_file() {
+    let scene = scene();
+    universe(&scene);
+    let space = json!({"swarm_ids": ["serial_handoff", "speculate_vote"], "max_candidates_bins": [1, 2],
+        "max_minutes_bins": [5, 10], "max_iterations_bins": ["NA"], "validity_rules": [
+            {"description": "one candidate", "if": {"swarm_id": "serial_handoff"},
+                "then": {"max_candidates_bin": 1}}]});
+    scene.write("space.json", space.to_string());
+    // The file counts more than the universe.
+    let line =
+        format!("{IMPORT} --action-space space.json --universe universe --policy uniform --json");
+    let imported = run(&scene, &line);
+    imported.expect_code(0);
+    let imported = imported.json();
+    let actions: Vec<&String> = imported["actions"].as_object().unwrap().keys().collect();
+    let minutes = |action: &&String| action.ends_with("/5/NA") || action.ends_with("/10/NA");
+    assert!(
+        actions.len() > 2 && actions.iter().all(minutes),
+        "{actions:?}"
+    );
+    each_manifest(&scene, |manifest| {
+        assert_eq!(manifest["planner"]["planner_input"]["action_space"], space);
+    });
+}
+
+#[test]
+fn world_runs_are_part_of_what_a_dataset_knows() {
+    let scene = scene();
+    run(&scene, IMPORT).expect_code(0);
+    std::fs::create_dir_all(scene.path("runs/run-1")).unwrap();
+    let with_worlds = run(&scene, &format!("{DATASET} --world-runs runs --json"));
+    with_worlds.expect_code(0);
+    let built = with_worlds.json();
+    assert_eq!(built["meta"]["include_world"], true);
+    assert_eq!(
+        built["meta"]["dropped"],
+        json!({"world_run_no_manifest": 1})
+    );
+    assert_eq!(built["left_out"][0]["folder"], "run-1");
+    let without = DATASET.replace("--out dataset", "--out without --json");
+    assert_eq!(run(&scene, &without).json()["meta"]["include_world"], false);
+}

@@ -147,7 +147,7 @@ impl Default for ActionSpace {
             max_candidates_bins: or_na(&[1, 2, 3]),
             max_minutes_bins: or_na(&[15, 30, 45, 60, 120]),
             max_iterations_bins: or_na(&[1, 2, 3, 5]),
-            validity_rules: rules::of_the_documents(),
+            validity_rules: rules::of_the_documents(&[1, 2, 3].map(Bin::Count)),
         }
     }
 }
@@ -328,6 +328,16 @@ impl ActionSpace {
     /// Whether a rule demands anything; rules may be words alone.
     pub fn demands(&self) -> bool {
         self.validity_rules.iter().any(ValidityRule::demands)
+    }
+
+    /// The same lists with the documents' rules: a world needs one of the numbers of candidates listed.
+    pub fn with_documented_rules(self) -> Self {
+        let counts = self.max_candidates_bins.iter().copied();
+        let counts: Vec<Bin> = counts.filter(|bin| *bin != Bin::NotApplicable).collect();
+        Self {
+            validity_rules: rules::of_the_documents(&counts),
+            ..self
+        }
     }
 
     /// SHA-256, in hexadecimal, of what the space means: its lists and its rules in their order,

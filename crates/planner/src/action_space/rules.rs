@@ -226,8 +226,8 @@ fn among<T: PartialEq>(wanted: Option<&[T]>, found: &T) -> bool {
     wanted.is_none_or(|wanted| wanted.contains(found))
 }
 
-/// The three rules of the documents.
-pub(super) fn of_the_documents() -> Vec<ValidityRule> {
+/// The three rules of the documents, for a list with these numbers of candidates.
+pub(super) fn of_the_documents(candidates: &[Bin]) -> Vec<ValidityRule> {
     let job = |job_type: &str| {
         Some(Condition {
             job_type: Some(job_type.to_owned()),
@@ -261,7 +261,7 @@ pub(super) fn of_the_documents() -> Vec<ValidityRule> {
             condition: job("fab-world"),
             demand: None,
             allowed: Some(Allowed {
-                max_candidates_bin: Some([1, 2, 3].map(Bin::Count).to_vec()),
+                max_candidates_bin: Some(candidates.to_vec()),
                 ..Allowed::default()
             }),
         },

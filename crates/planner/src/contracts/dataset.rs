@@ -78,6 +78,9 @@ pub struct DatasetFindings {
     pub stored_leaks: u64,
     /// How many rows changed their part so that equal inputs stay together.
     pub moved_to_keep_groups: u64,
+    /// How many issues have rows in several parts: parts are by time, and an issue may be decided on
+    /// again. Evaluation by issue groups is the measure that this does not flatter.
+    pub issues_in_several_parts: u64,
     /// How differently labels are distributed in training and test: the total variation distance,
     /// 0 to 1, for each head and for the whole action.
     pub label_shift: BTreeMap<String, f64>,

@@ -6,15 +6,17 @@ use amphora_error::{Error, Result};
 use amphora_planner::action_space::{ActionSpace, NamedAction};
 use amphora_planner::contracts::{
     ActionVersion, DatasetFindings, DatasetMeta, DatasetRow, DatasetVersion, HistoryBlock,
-    InputVersion, IssueFields, ModelReference, PlannerAction, PlannerInput, Split,
+    InputVersion, IssueFields, ModelReference, PlannerAction, PlannerInput, RunSummary, Split,
     UniverseDefaults, time,
 };
 use amphora_planner::encode::{FeatureSchema, Tokenizer, TokenizerConfig, Vocabulary};
 use amphora_planner::history::archives::ArchivedRun;
-use amphora_planner::history::{Collected, DecisionKey, History, Query, keywords};
+use amphora_planner::history::{Collected, DecisionKey, History, PastRun, Query, keywords};
 use amphora_planner::issues::{Issue, Issues};
+use amphora_planner::universe::Universe;
 
 use super::label::{Label, label};
+use super::space::stored_space;
 use super::{Dataset, checks, duplicates, file, split};
 
 /// The `checkpoint_id` of labels.
@@ -29,13 +31,16 @@ pub struct BuildRequest<'a> {
     pub runs: &'a Collected<ArchivedRun>,
     /// The issues, for archives that hold no input.
     pub issues: &'a Issues,
-    /// The actions to choose from; without them, those of the stored inputs, which must agree, or the
-    /// documents' where none is stored.
+    /// The actions to choose from; without them, those of the stored inputs, which must agree, or where
+    /// none is stored the universe's, or the documents'. Stored ones whose rules are words alone, or
+    /// absent, have the documents' rules.
     pub action_space: Option<&'a ActionSpace>,
+    /// World runs, which others may know; they give no rows.
+    pub world_runs: Option<&'a Collected<RunSummary>>,
     /// How many similar runs an input has at most.
     pub similar: usize,
-    /// The universe and its defaults, for archives that hold no input.
-    pub universe: Option<(&'a str, &'a UniverseDefaults)>,
+    /// The universe, for archives that hold no input.
+    pub universe: Option<&'a Universe>,
 }
 
 /// Builds a dataset.
@@ -45,12 +50,12 @@ pub struct BuildRequest<'a> {
 /// The stored inputs have different action spaces and none was given (`action-spaces-differ`); the
 /// action space is broken; no decision is left (`dataset-empty`, with what was dropped and why).
 pub fn build(request: &BuildRequest) -> Result<Dataset> {
-    let mut dropped: BTreeMap<String, u64> = request
-        .runs
-        .dropped
-        .iter()
+    let archived = request.runs.dropped.iter();
+    let mut dropped: BTreeMap<String, u64> = archived
         .map(|(reason, count)| (reason.to_string(), *count))
         .collect();
+    let of_worlds = request.world_runs.iter().flat_map(|runs| &runs.dropped);
+    dropped.extend(of_worlds.map(|(reason, count)| (format!("world_run_{reason}"), *count)));
     let mut findings = DatasetFindings {
         unreadable_parts: request
             .runs
@@ -64,7 +69,10 @@ pub fn build(request: &BuildRequest) -> Result<Dataset> {
     note(&mut dropped, "duplicate_content", copies);
     let space = match request.action_space {
         Some(space) => space.clone(),
-        None => stored_space(&runs)?,
+        None => stored_space(&runs)?.unwrap_or_else(|| {
+            let universe = request.universe.map(Universe::action_space);
+            universe.unwrap_or_default()
+        }),
     };
     space.check()?;
 
@@ -75,16 +83,19 @@ pub fn build(request: &BuildRequest) -> Result<Dataset> {
             None => note(&mut dropped, "no_issue", 1),
         }
     }
-    let of_runs = runs.iter();
-    let history = History::of_decisions(
-        of_runs
-            .map(|run| (run.summary.clone(), run.decision.clone()))
-            .collect(),
-    );
+    let world_runs = request.world_runs.iter().flat_map(|worlds| &worlds.runs);
+    let past = runs.iter().map(ArchivedRun::past);
+    let past = past.chain(world_runs.cloned().map(PastRun::from));
+    let history = History::of_runs(past.collect());
+    note(&mut dropped, "duplicate", history.duplicates());
     let builder = Builder {
         request,
         space: &space,
         history: &history,
+        ends: runs
+            .iter()
+            .map(|run| (run.summary.run_id.as_str(), run.ended_ms))
+            .collect(),
         issues: request
             .issues
             .issues
@@ -138,6 +149,7 @@ fn finish(
         row.tokens = tokenizer.tokens(&row.planner_input);
     }
     findings.moved_to_keep_groups = split::split(&mut rows)?;
+    findings.issues_in_several_parts = checks::issues_in_several_parts(&rows);
     findings.label_shift = checks::label_shift(&rows);
     let universe_id = match universes.len() {
         1 => universes.into_iter().next().unwrap_or_default(),
@@ -148,7 +160,7 @@ fn finish(
         dataset_hash: file::dataset_hash(&rows)?,
         example_count: rows.len() as u64,
         split_counts: file::split_counts(&rows),
-        include_world: false,
+        include_world: request.world_runs.is_some(),
         n_similar_runs: u32::try_from(request.similar).unwrap_or(u32::MAX),
         universe_id,
         swarm_ids: space.swarm_ids.clone(),
@@ -164,32 +176,12 @@ fn note(counts: &mut BTreeMap<String, u64>, reason: &str, count: u64) {
     }
 }
 
-/// The action space of the stored inputs.
-fn stored_space(runs: &[ArchivedRun]) -> Result<ActionSpace> {
-    let mut spaces = runs
-        .iter()
-        .filter_map(|run| run.planner.input.as_ref())
-        .map(|input| &input.action_space);
-    let Some(first) = spaces.next() else {
-        return Ok(ActionSpace::default());
-    };
-    let digest = first.digest()?;
-    for space in spaces {
-        if space != first && space.digest()? != digest {
-            return Err(Error::usage(
-                "action-spaces-differ",
-                "the archives were made with different action spaces",
-            )
-            .hint("say which one the dataset is for, with --action-space"));
-        }
-    }
-    Ok(first.clone())
-}
-
 struct Builder<'a> {
     request: &'a BuildRequest<'a>,
     space: &'a ActionSpace,
     history: &'a History,
+    /// When archived runs ended.
+    ends: HashMap<&'a str, u64>,
     issues: HashMap<&'a str, &'a Issue>,
 }
 
@@ -217,7 +209,7 @@ impl Builder<'_> {
             job_type: &input.job_type,
             started_ms,
             tags: &input.issue.tags,
-            world_id: None,
+            world_id: input.issue.world_id(),
             objective_id: input.universe_defaults.objective_id.as_deref(),
             issue_id: Some(&key.issue_id),
             decision: Some(key),
@@ -225,12 +217,19 @@ impl Builder<'_> {
         let similar = self.history.similar(&query, self.request.similar);
         input.history.last_n_similar_runs = similar.into_iter().cloned().collect();
         if let Some(stored) = stored {
-            findings.stored_leaks += u64::from(leaks(stored, siblings, started_ms));
+            findings.stored_leaks += u64::from(self.leaks(stored, siblings, started_ms));
+            let ruled = self.request.action_space.is_some() || stored.action_space.demands();
+            note(
+                &mut findings.repaired,
+                "action_space_rules",
+                u64::from(!ruled),
+            );
         }
         let Label {
             action,
             repaired,
             binned,
+            legacy_minutes,
         } = label;
         note(
             &mut findings.repaired,
@@ -238,6 +237,8 @@ impl Builder<'_> {
             u64::from(repaired),
         );
         note(&mut findings.repaired, "label_binned", u64::from(binned));
+        let legacy = u64::from(legacy_minutes);
+        note(&mut findings.repaired, "legacy_minutes", legacy);
         let late = u64::from(started_ms < key.started_ms);
         note(&mut findings.repaired, "input_after_start", late);
         Ok(Ok(DatasetRow {
@@ -273,10 +274,12 @@ impl Builder<'_> {
         let Some(issue) = self.issues.get(key.issue_id.as_str()) else {
             return Ok(None);
         };
-        let (universe_id, universe_defaults) = self.request.universe.map_or(
-            ("unknown", UniverseDefaults::default()),
-            |(id, defaults)| (id, defaults.clone()),
-        );
+        let (universe_id, universe_defaults) = self
+            .request
+            .universe
+            .map_or(("unknown", UniverseDefaults::default()), |universe| {
+                (universe.universe_id.as_str(), universe.defaults.clone())
+            });
         Ok(Some(PlannerInput {
             schema_version: InputVersion,
             created_at,
@@ -319,16 +322,17 @@ impl Builder<'_> {
         fields.dk_attempts = self.history.attempts(&key.issue_id, started_ms, Some(key));
         fields
     }
-}
 
-/// Whether a stored input knew a run that had not ended, or a sibling.
-fn leaks(stored: &PlannerInput, siblings: &[&ArchivedRun], started_ms: u64) -> bool {
-    stored.history.last_n_similar_runs.iter().any(|known| {
-        known.ended_ms() > started_ms
-            || siblings
-                .iter()
-                .any(|sibling| sibling.summary.run_id == known.run_id)
-    })
+    /// Whether a stored input knew a run that had not ended, or a sibling.
+    fn leaks(&self, stored: &PlannerInput, siblings: &[&ArchivedRun], started_ms: u64) -> bool {
+        stored.history.last_n_similar_runs.iter().any(|known| {
+            let archived = self.ends.get(known.run_id.as_str()).copied();
+            known.ended_ms().max(archived.unwrap_or(0)) > started_ms
+                || siblings
+                    .iter()
+                    .any(|sibling| sibling.summary.run_id == known.run_id)
+        })
+    }
 }
 
 fn labelled(action: &NamedAction, started_ms: u64) -> Result<PlannerAction> {

@@ -1,6 +1,6 @@
 //! What a finished dataset is checked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use amphora_planner::action_space::Head;
 use amphora_planner::contracts::{DatasetRow, Split};
@@ -29,6 +29,16 @@ pub(super) fn label_shift(rows: &[DatasetRow]) -> BTreeMap<String, f64> {
         distance(part(Split::Train).map(of), part(Split::Test).map(of)),
     );
     shifts
+}
+
+/// How many issues have rows in more than one part.
+pub(super) fn issues_in_several_parts(rows: &[DatasetRow]) -> u64 {
+    let mut parts: BTreeMap<&str, BTreeSet<Split>> = BTreeMap::new();
+    for row in rows {
+        let issue_id = row.planner_input.issue.issue_id.as_str();
+        parts.entry(issue_id).or_default().insert(row.split);
+    }
+    parts.values().filter(|parts| parts.len() > 1).count() as u64
 }
 
 /// The label of a row at one head, as text.

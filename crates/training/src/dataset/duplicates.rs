@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amphora_error::Result;
 use amphora_files::{Digest, sha256};
-use amphora_planner::contracts::canonical_json;
+use amphora_planner::contracts::{RunStatus, canonical_json};
 use amphora_planner::history::DecisionKey;
 use amphora_planner::history::archives::ArchivedRun;
 use serde_json::json;
@@ -13,27 +13,29 @@ use super::file::value_of;
 
 /// The runs without copies, and how many were copies.
 ///
-/// Candidates of one decision may well look alike: all cut at one cap, by one toolchain. So a run is a
-/// copy only where its decision has more runs than it executed, and one with a smaller id says the same.
+/// A run is a copy of one with a smaller id that says the same. Candidates of one decision may well look
+/// alike where the clock does not tell them apart, all cut at one cap or without a measured time: those
+/// are copies only where their decision has more runs than it executed.
 pub(super) fn without_copies(mut runs: Vec<ArchivedRun>) -> Result<(Vec<ArchivedRun>, u64)> {
     runs.sort_by(|a, b| a.summary.run_id.cmp(&b.summary.run_id));
-    let mut decisions: BTreeMap<&DecisionKey, Vec<usize>> = BTreeMap::new();
+    let mut decisions: BTreeMap<Option<&DecisionKey>, Vec<usize>> = BTreeMap::new();
     for (place, run) in runs.iter().enumerate() {
-        if let Some(key) = &run.decision {
-            decisions.entry(key).or_default().push(place);
-        }
+        let decision = run.decision.as_ref();
+        decisions.entry(decision).or_default().push(place);
     }
     let mut copies = BTreeSet::new();
-    for places in decisions.values() {
-        let executed = executed(&runs[places[0]]);
+    for (decision, places) in decisions {
+        let executed = match decision {
+            Some(_) => executed(&runs[places[0]]),
+            None => usize::MAX,
+        };
         let mut surplus = places.len().saturating_sub(executed);
         let mut met = BTreeSet::new();
         for place in places {
-            if surplus > 0 && !met.insert(content(&runs[*place])?) {
-                copies.insert(*place);
-                surplus -= 1;
-            } else if surplus == 0 {
-                break;
+            let is_known = !met.insert(content(&runs[place])?);
+            if is_known && (surplus > 0 || is_timed(&runs[place])) {
+                copies.insert(place);
+                surplus = surplus.saturating_sub(1);
             }
         }
     }
@@ -55,6 +57,12 @@ pub(super) fn executed(run: &ArchivedRun) -> usize {
         Some(count) => usize::try_from(count).unwrap_or(usize::MAX),
         None => usize::MAX,
     }
+}
+
+/// Whether a run ended by itself, and its time was measured: no other takes exactly as long.
+fn is_timed(run: &ArchivedRun) -> bool {
+    let summary = &run.summary;
+    summary.outcome.status != RunStatus::Timeout && summary.runtime.duration_ms > 0
 }
 
 /// What a run says, but for its id.

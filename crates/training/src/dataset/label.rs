@@ -9,6 +9,8 @@ use super::duplicates::executed;
 /// Why a decision has no label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unusable {
+    /// What was executed is recorded and cannot be read.
+    UnreadablePlan,
     /// Its runs do not agree on what was executed.
     SiblingsDisagree,
     /// It says that fewer runs were started than there are.
@@ -24,6 +26,7 @@ pub(super) enum Unusable {
 impl Unusable {
     pub(super) fn word(self) -> &'static str {
         match self {
+            Self::UnreadablePlan => "label_unreadable_plan",
             Self::SiblingsDisagree => "label_siblings_disagree",
             Self::MoreRunsThanExecuted => "label_fewer_than_runs",
             Self::ContradictsAction => "label_contradicts_action",
@@ -41,6 +44,8 @@ pub(super) struct Label {
     pub(super) repaired: bool,
     /// A number between bins, which went to the nearest.
     pub(super) binned: bool,
+    /// No run has an executed plan: they are older than those, and nothing says what minutes they had.
+    pub(super) legacy_minutes: bool,
 }
 
 /// The label of the decision that started `runs`, which are not empty.
@@ -49,6 +54,9 @@ pub(super) fn label(
     job_type: &str,
     runs: &[&ArchivedRun],
 ) -> Result<Label, Unusable> {
+    if runs.iter().any(|run| run.planner.plan_is_unreadable) {
+        return Err(Unusable::UnreadablePlan);
+    }
     let ran = &runs[0].summary.action_executed;
     if runs.iter().any(|run| run.summary.action_executed != *ran) {
         return Err(Unusable::SiblingsDisagree);
@@ -56,7 +64,8 @@ pub(super) fn label(
     if runs.len() > executed(runs[0]) {
         return Err(Unusable::MoreRunsThanExecuted);
     }
-    let label = fitted(space, job_type, ran)?;
+    let mut label = fitted(space, job_type, ran)?;
+    label.legacy_minutes = runs.iter().all(|run| run.planner.executed_plan.is_none());
     match runs
         .iter()
         .any(|run| contradicts(space, run, &label.action))
@@ -99,6 +108,7 @@ fn fitted(space: &ActionSpace, job_type: &str, ran: &ActionExecuted) -> Result<L
             action,
             repaired,
             binned,
+            legacy_minutes: false,
         })
         .ok_or(Unusable::Invalid)
 }

@@ -26,6 +26,7 @@ mod checks;
 mod duplicates;
 mod file;
 mod label;
+mod space;
 mod split;
 
 use amphora_planner::contracts::{DatasetMeta, DatasetRow, Split};

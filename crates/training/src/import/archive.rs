@@ -9,9 +9,10 @@ use amphora_planner::contracts::{
     PlannerAction, PlannerInput, RunStatus, RunSummary, Runtime, time,
 };
 use amphora_planner::issues::Issue;
-use amphora_planner::replay::{Run, Trial, Trials};
+use amphora_planner::replay::{Run, Trial, Trials, wall_ms};
 use serde_json::{Map, Value, json};
 
+use super::ImportRequest;
 use super::decisions::Decision;
 use super::policy::Policy;
 
@@ -32,14 +33,21 @@ pub(crate) fn workcells<'a>(
     number: usize,
     decision: &Decision,
     issue: &'a Issue,
+    request: &ImportRequest,
     trials: &'a Trials,
 ) -> Vec<Workcell<'a>> {
     let pairs = decision.runs.iter().enumerate();
     pairs
         .map(|(slot, run)| {
             let trial = &trials.as_slice()[run.trial];
+            let mut summary = summary(name(number, slot, &issue.id), decision, run, issue, trial);
+            if summary.domain == Domain::FabWorld {
+                summary.universe_id = Some(request.universe_id.to_owned());
+                let objective_id = &request.universe_defaults.objective_id;
+                summary.objective_id.clone_from(objective_id);
+            }
             Workcell {
-                summary: summary(name(number, slot, &issue.id), decision, run, issue, trial),
+                summary,
                 issue,
                 trial,
             }
@@ -233,6 +241,7 @@ impl Workcell<'_> {
                 "started_ms": self.trial.started_ms,
                 "duration_ms": self.trial.duration_ms,
                 "status": self.trial.status,
+                "decision_wall_ms": wall_ms(&decision.runs),
             },
         })
     }

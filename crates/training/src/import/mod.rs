@@ -2,9 +2,10 @@
 //!
 //! A policy decides, for one issue after the other, which trials are the runs of one decision
 //! ([`Policy`]); each trial is used at most once. A decision starts at the earliest start of its trials
-//! and lasts as long as the replay says; the runs are stamped with that start, and the manifest keeps
-//! what was recorded. Runs are cut at the action's minutes. Every manifest holds the planner's input
-//! as it would have been: the history is that of the decisions that had ended.
+//! and lasts as long as the replay says, until the first run passes or the last ends; the runs are stamped
+//! with that start, and the manifest keeps what was recorded and how long the decision lasted. Runs are
+//! cut at the action's minutes. Every manifest holds the planner's input as it would have been: the
+//! history has the runs that had ended, of decisions that had ended.
 
 mod archive;
 mod decisions;
@@ -16,9 +17,11 @@ use std::path::Path;
 use amphora_error::{Error, Result};
 use amphora_planner::action_space::ActionSpace;
 use amphora_planner::contracts::{UniverseDefaults, time};
-use amphora_planner::history::{Attempts, DecisionKey, History, InputRequest, build_input};
+use amphora_planner::history::{
+    Attempts, DecisionKey, History, InputRequest, PastRun, build_input,
+};
 use amphora_planner::issues::{Issue, Issues};
-use amphora_planner::replay::{Recorded, Trials};
+use amphora_planner::replay::{Recorded, Trials, wall_ms};
 use serde::Serialize;
 
 use crate::publish::{publish_directory, refuse_existing};
@@ -116,16 +119,20 @@ pub fn import(request: &ImportRequest, out: &Path) -> Result<Imported> {
         .enumerate()
         .map(|(number, decision)| {
             let issue = issues[decision.issue_id.as_str()];
-            archive::workcells(number, decision, issue, &trials)
+            archive::workcells(number, decision, issue, request, &trials)
         })
         .collect();
     let runs = workcells
         .iter()
         .zip(&decisions)
-        .flat_map(|(workcells, decision)| workcells.iter().map(|cell| (cell, decision.key())))
-        .map(|(cell, key)| (cell.summary.clone(), Some(key)))
+        .flat_map(|(workcells, decision)| workcells.iter().map(move |cell| (cell, decision)))
+        .map(|(cell, decision)| PastRun {
+            known_ms: decision.ended_ms().max(cell.summary.ended_ms()),
+            summary: cell.summary.clone(),
+            decision: Some(decision.key()),
+        })
         .collect();
-    let history = History::of_decisions(runs);
+    let history = History::of_runs(runs);
     publish_directory(out, |staging| {
         for (decision, workcells) in decisions.iter().zip(&workcells) {
             let key = decision.key();
@@ -176,5 +183,9 @@ impl decisions::Decision {
             issue_id: self.issue_id.clone(),
             started_ms: self.started_ms,
         }
+    }
+
+    fn ended_ms(&self) -> u64 {
+        self.started_ms.saturating_add(wall_ms(&self.runs))
     }
 }

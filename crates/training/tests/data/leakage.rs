@@ -1,6 +1,5 @@
 //! Nothing from the future, no sibling, no copy; the same bytes whatever the order.
 
-use amphora_planner::contracts::Split;
 use amphora_training::import::Policy;
 use serde_json::{Value, json};
 
@@ -199,62 +198,4 @@ fn planted_copies_are_not_used_and_would_change_the_result() {
         assert_ne!(other.meta.dataset_hash, dataset.meta.dataset_hash);
         scene.remove("zz-other");
     }
-}
-
-#[test]
-fn parts_are_by_time_and_keep_equal_inputs_together() {
-    let scene = Scene::new(40);
-    let dataset = scene.build().unwrap();
-    let count = dataset.rows.len();
-    assert!(
-        dataset
-            .rows
-            .is_sorted_by_key(|row| (row.started_ms, row.run_id.clone()))
-    );
-    let moved = usize::try_from(dataset.meta.findings.moved_to_keep_groups).unwrap();
-    let train = dataset.split(Split::Train).count();
-    assert!(train <= count * 8 / 10 && train + moved >= count * 8 / 10);
-    let last_of = |split| {
-        dataset
-            .split(split)
-            .map(|row| row.started_ms)
-            .max()
-            .unwrap()
-    };
-    let boundary = dataset.rows[count * 8 / 10].started_ms;
-    assert!(last_of(Split::Train) < boundary && last_of(Split::Val) < last_of(Split::Test));
-    let mut part_of = std::collections::BTreeMap::new();
-    for row in &dataset.rows {
-        let hash = row.planner_input.input_hash().unwrap();
-        let part = *part_of.entry(hash).or_insert(row.split);
-        assert_eq!(part, row.split, "equal inputs in two parts");
-    }
-    let rows = [
-        (1, [0, 0, 1]),
-        (9, [7, 0, 2]),
-        (10, [8, 1, 1]),
-        (25, [20, 2, 3]),
-    ];
-    amphora_testing::each(&rows, |(count, wanted)| {
-        let few = Scene::new(*count);
-        // One decision for each issue.
-        for folder in few.folders() {
-            let manifest = few.document(&folder, "manifest.json");
-            let first = format!("wc-{}-", manifest["issue"]["id"].as_str().unwrap());
-            let earlier = few
-                .folders()
-                .into_iter()
-                .find(|name| name.starts_with(&first))
-                .unwrap();
-            if folder[..earlier.len() - 1] != earlier[..earlier.len() - 1] {
-                few.remove(&folder);
-            }
-        }
-        let counts = few.build().unwrap().meta.split_counts;
-        let found = [counts.train, counts.val, counts.test];
-        match found == *wanted {
-            true => Ok(()),
-            false => Err(format!("{found:?}")),
-        }
-    });
 }

@@ -8,6 +8,14 @@ mod scene;
 mod import;
 // Nothing from the future, no sibling, no copy; the same bytes whatever the order.
 mod leakage;
+// From when on an outcome is known.
+mod ends;
+// Copies under a new name, and siblings that lost their input.
+mod copies;
+// The parts, their hash, and what may be in two of them.
+mod parts;
+// World runs beside archives.
+mod worlds;
 // Row 107: what a dataset refuses or reports.
 mod poison;
 // Datasets and benches on disk.

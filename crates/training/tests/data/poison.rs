@@ -20,14 +20,14 @@ fn row_107_poisoned_labels_are_left_out_and_counted() {
     let (serial, vote) = (of("serial_handoff"), of("speculate_vote"));
     let sibling = format!("{}b", vote.strip_suffix('a').unwrap());
     type Edit = fn(&mut Value);
-    let rows: [(&str, &str, Edit); 7] = [
+    let rows: [(&str, &str, Edit); 9] = [
         (&serial, "label_out_of_space", |plan| {
             plan["swarm_id_executed"] = "tournament".into()
         }),
         (&serial, "label_invalid", |plan| {
             plan["max_candidates_executed"] = 3.into()
         }),
-        (&serial, "label_invalid", |plan| {
+        (&serial, "label_unreadable_plan", |plan| {
             plan["max_candidates_executed"] = 0.into()
         }),
         (&serial, "label_invalid", |plan| {
@@ -41,6 +41,12 @@ fn row_107_poisoned_labels_are_left_out_and_counted() {
         }),
         (&sibling, "label_siblings_disagree", |plan| {
             plan["max_candidates_executed"] = 1.into()
+        }),
+        (&serial, "label_unreadable_plan", |plan| {
+            plan["schema_version"] = "cyntra.executed_plan.v2".into()
+        }),
+        (&sibling, "label_unreadable_plan", |plan| {
+            plan["fallback_applied"] = Value::Null
         }),
     ];
     amphora_testing::each(&rows, |(folder, reason, edit)| {
@@ -109,6 +115,68 @@ fn row_107_old_archives_are_repaired_where_only_one_reading_is_possible() {
         serde_json::to_value(row.label_action.budgets).unwrap(),
         json!({"max_candidates_bin": 1, "max_minutes_bin": 45, "max_iterations_bin": "NA"})
     );
+}
+
+#[test]
+fn row_107_archives_older_than_plans_are_counted() {
+    let scene = Scene::new(15);
+    let dataset = scene.build().unwrap();
+    let row = dataset
+        .rows
+        .iter()
+        .find(|row| row.label_action.swarm_id == "serial_handoff");
+    let source = row.unwrap().run_id.clone();
+    assert!(dataset.meta.findings.repaired.is_empty());
+    scene.edit(&source, |manifest, _| {
+        manifest["planner"]["executed_plan"] = json!({});
+    });
+    let legacy = scene.build().unwrap();
+    assert_eq!(legacy.meta.findings.repaired["legacy_minutes"], 1);
+    let row = legacy.rows.iter().find(|row| row.run_id == source).unwrap();
+    assert_eq!(
+        serde_json::to_value(row.label_action.budgets).unwrap(),
+        json!({"max_candidates_bin": 1, "max_minutes_bin": "NA", "max_iterations_bin": "NA"})
+    );
+}
+
+#[test]
+fn row_107_rules_in_words_alone_let_no_invalid_label_through() {
+    let scene = Scene::new(15);
+    let dataset = scene.build().unwrap();
+    let count = dataset.rows.len();
+    let in_words = |manifest: &mut Value| {
+        let space = &mut manifest["planner"]["planner_input"]["action_space"];
+        space["validity_rules"] = json!([{"description": "serial_handoff runs one candidate"}]);
+    };
+    // Half of the decisions, then all of them: the space is the same.
+    for part in [2, 1] {
+        for folder in scene.folders() {
+            let manifest = scene.document(&folder, "manifest.json");
+            let created = &manifest["planner"]["planner_input"]["created_at"];
+            let place = dataset
+                .rows
+                .iter()
+                .position(|row| row.planner_input.created_at == *created);
+            if place.unwrap() % part == 0 {
+                scene.edit(&folder, |manifest, _| in_words(manifest));
+            }
+        }
+        let ruled = scene.build().unwrap();
+        assert_eq!(ruled.meta.dataset_hash, dataset.meta.dataset_hash);
+        let repaired = ruled.meta.findings.repaired["action_space_rules"];
+        assert_eq!(repaired, count.div_ceil(part) as u64);
+    }
+    let row = dataset
+        .rows
+        .iter()
+        .find(|row| row.label_action.swarm_id == "serial_handoff");
+    let source = row.unwrap().run_id.clone();
+    scene.edit(&source, |manifest, _| {
+        manifest["planner"]["executed_plan"]["max_candidates_executed"] = 3.into();
+    });
+    let poisoned = scene.build().unwrap();
+    assert_eq!(poisoned.meta.dropped["label_invalid"], 1);
+    assert!(poisoned.rows.iter().all(|row| row.run_id != source));
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn the_recordings_become_archives_a_dataset_and_a_bench() {
             issues: &issues,
             action_space: None,
             similar: 8,
+            world_runs: None,
             universe: None,
         };
         build(&request).unwrap()

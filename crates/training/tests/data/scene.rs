@@ -81,6 +81,7 @@ impl Scene {
             issues: &self.issues,
             action_space: None,
             similar: 8,
+            world_runs: None,
             universe: None,
         })
     }

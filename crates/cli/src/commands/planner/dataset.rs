@@ -30,7 +30,10 @@ pub(super) struct SourceArguments {
     /// How many similar runs an input holds at most
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SIMILAR_RUNS)]
     similar: usize,
-    /// The actions to choose from (default: those of the archives)
+    /// The folder of world runs, which inputs of worlds may know
+    #[arg(long, value_name = "DIR")]
+    world_runs: Option<PathBuf>,
+    /// The actions to choose from (default: those of the archives; the universe's where they hold none)
     #[arg(long, value_name = "FILE.json")]
     action_space: Option<PathBuf>,
     /// The universe, for archives that hold no planner input
@@ -43,6 +46,7 @@ impl SourceArguments {
         DatasetRequest {
             archives: self.archives,
             issues: self.issues,
+            world_runs: self.world_runs,
             action_space: self.action_space,
             universe: self.universe,
             similar: self.similar,
@@ -71,6 +75,7 @@ pub(super) fn words(built: &DatasetBuilt) -> String {
         row(["dataset", &built.path.to_string_lossy()]),
         row(["hash", &meta.dataset_hash]),
         row(["runs", &built.runs.to_string()]),
+        row(["world runs", &built.world_runs.to_string()]),
         row(["rows", &meta.example_count.to_string()]),
         row([
             "parts",
@@ -105,6 +110,10 @@ pub(super) fn words(built: &DatasetBuilt) -> String {
         (
             meta.findings.moved_to_keep_groups,
             "rows moved to keep equal inputs together",
+        ),
+        (
+            meta.findings.issues_in_several_parts,
+            "issues are in several parts, at different times",
         ),
         (built.skipped_issues, "lines that hold no issue"),
     ];

@@ -27,6 +27,12 @@ pub(crate) struct DecideArguments {
     /// The folder of archived runs, in which similar runs are looked for
     #[arg(long, value_name = "DIR")]
     archives: Option<PathBuf>,
+    /// The folder of world runs, in which similar runs of a world are looked for
+    #[arg(long, value_name = "DIR", conflicts_with = "input")]
+    world_runs: Option<PathBuf>,
+    /// The world that the issue is about: only its runs count
+    #[arg(long, value_name = "ID", conflicts_with = "input")]
+    world: Option<String>,
     /// The actions to choose from (default: the bundle's, or the documents')
     #[arg(long, value_name = "FILE.json", conflicts_with = "input")]
     action_space: Option<PathBuf>,
@@ -111,6 +117,8 @@ fn request(context: &Context, arguments: &DecideArguments) -> Result<DecideReque
             id: id.clone(),
             issues: issues.clone(),
             archives: arguments.archives.clone(),
+            world_runs: arguments.world_runs.clone(),
+            world: arguments.world.clone(),
             action_space: arguments.action_space.clone(),
         },
         (input, ..) => InputSource::File(input.clone().unwrap_or_default()),

@@ -26,7 +26,7 @@ pub(crate) struct ImportArguments {
     /// The toolchains in the order of their priority, separated by commas (default: all, by name)
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     toolchains: Vec<String>,
-    /// The actions to choose from (default: the documented action space)
+    /// The actions to choose from (default: the universe's, or the documented action space)
     #[arg(long, value_name = "FILE.json")]
     action_space: Option<PathBuf>,
     /// The universe of every decision

@@ -194,6 +194,7 @@ impl<'a> Job<'a> {
                 let request = DatasetRequest {
                     archives: self.at("archives"),
                     issues: None,
+                    world_runs: None,
                     action_space: None,
                     universe: None,
                     similar: SIMILAR,
@@ -345,6 +346,8 @@ impl<'a> Job<'a> {
                         id,
                         issues: simulated.issues.clone(),
                         archives: Some(self.at("archives")),
+                        world_runs: None,
+                        world: None,
                         action_space: None,
                     },
                     bundle: Some(bundle.to_string_lossy().into_owned()),
