@@ -1,10 +1,12 @@
 //! What an orchestrator does today: when it speculates, with how many candidates, for how long.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::action_space::{SERIAL, SPECULATE};
 use crate::contracts::{IssueFields, Risk, Size};
 use crate::decide::{Baseline, Speculation};
+
+pub use super::pattern::Pattern;
 
 /// How an orchestrator is configured. The default is its default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,28 +45,58 @@ impl Default for Kernel {
     }
 }
 
-/// Where some issues go; a rule without conditions matches every issue.
+/// Where some issues go: those that meet every condition. A rule without conditions matches every
+/// issue; a list of one may be written as its only value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RoutingRule {
     /// The issue asks for one of these toolchains.
+    #[serde(deserialize_with = "one_or_many")]
     pub dk_tool_hint: Vec<String>,
     /// Its risk is one of these.
+    #[serde(deserialize_with = "one_or_many")]
     pub dk_risk: Vec<Risk>,
     /// Its size is one of these.
+    #[serde(deserialize_with = "one_or_many")]
     pub dk_size: Vec<Size>,
     /// It has one of these tags.
     pub tags_any: Vec<String>,
     /// It has all of these tags.
     pub tags_all: Vec<String>,
+    /// This is in its title.
+    pub title_pattern: Option<Pattern>,
+    /// This is in its description.
+    pub description_pattern: Option<Pattern>,
     /// Whether such issues get several candidates.
     pub speculate: bool,
     /// How many.
     pub parallelism: Option<u32>,
 }
 
+/// A value, or a list of them.
+fn one_or_many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany<T> {
+        One(T),
+        Many(Vec<T>),
+    }
+
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(value) => vec![value],
+        OneOrMany::Many(values) => values,
+    })
+}
+
 impl RoutingRule {
     fn matches(&self, issue: &IssueFields) -> bool {
+        let holds = |pattern: &Option<Pattern>, text: &Option<String>| {
+            let text = text.as_deref();
+            let found = |pattern: &Pattern| text.is_some_and(|text| pattern.is_in(text));
+            pattern.as_ref().is_none_or(found)
+        };
         let hint = issue.dk_tool_hint.as_ref();
         (self.dk_tool_hint.is_empty() || hint.is_some_and(|hint| self.dk_tool_hint.contains(hint)))
             && (self.dk_risk.is_empty() || self.dk_risk.contains(&issue.dk_risk))
@@ -72,6 +104,8 @@ impl RoutingRule {
             && (self.tags_any.is_empty()
                 || self.tags_any.iter().any(|tag| issue.tags.contains(tag)))
             && self.tags_all.iter().all(|tag| issue.tags.contains(tag))
+            && holds(&self.title_pattern, &issue.title)
+            && holds(&self.description_pattern, &issue.description)
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`kernel`] is what an orchestrator does today, the baseline that every fallback returns to.
 
 pub mod kernel;
+mod pattern;
 
 use crate::action_space::{Action, ActionSpace, Head, SERIAL, SPECULATE};
 use crate::contracts::{PlannerInput, Risk, Size};

@@ -2,8 +2,9 @@
 
 use amphora_planner::action_space::ActionSpace;
 use amphora_planner::contracts::{Bin, Risk, Size};
-use amphora_planner::heuristic::{self, kernel::Kernel, kernel::RoutingRule};
+use amphora_planner::heuristic::{self, kernel::Kernel, kernel::Pattern, kernel::RoutingRule};
 use amphora_testing::each;
+use serde_json::json;
 
 use crate::support::input;
 
@@ -211,4 +212,104 @@ fn the_default_baseline_is_one_run_of_half_an_hour() {
     let baseline = Kernel::default().baseline(&input("code").issue, false, false, 3, None);
     let named = baseline.binned(&ActionSpace::default());
     assert_eq!(named.to_string(), "serial_handoff/1/30/NA");
+}
+
+#[test]
+fn routing_matches_on_every_key_of_the_documents() {
+    let issue = {
+        let mut issue = input("code").issue;
+        issue.dk_risk = Risk::High;
+        issue.dk_size = Size::L;
+        issue.dk_tool_hint = Some("codex".to_owned());
+        issue.tags = vec!["kernel".to_owned(), "cache".to_owned()];
+        issue.title = Some("Cache key drifts".to_owned());
+        issue.description = Some("Line one.\nThe cache key lacks the length.".to_owned());
+        issue
+    };
+    let nameless = {
+        let mut issue = issue.clone();
+        (issue.title, issue.description) = (None, None);
+        issue
+    };
+    let rows = [
+        (json!({}), true, true),
+        (json!({"dk_tool_hint": "codex"}), true, true),
+        (json!({"dk_tool_hint": ["claude", "codex"]}), true, true),
+        (json!({"dk_tool_hint": "claude"}), false, false),
+        (
+            json!({"dk_risk": "high", "dk_size": ["L", "XL"]}),
+            true,
+            true,
+        ),
+        (json!({"dk_risk": "high", "dk_size": "S"}), false, false),
+        (
+            json!({"tags_any": ["cache", "net"], "tags_all": ["kernel", "cache"]}),
+            true,
+            true,
+        ),
+        (json!({"tags_all": ["kernel", "net"]}), false, false),
+        (json!({"title_pattern": "key"}), true, false),
+        (json!({"title_pattern": "^Cache .* drifts$"}), true, false),
+        (json!({"title_pattern": "cache"}), false, false),
+        (json!({"title_pattern": "(?i)\\bcache\\b"}), true, false),
+        (json!({"title_pattern": ""}), true, false),
+        (
+            json!({"description_pattern": "(?m)^The .* length\\.$"}),
+            true,
+            false,
+        ),
+        (json!({"description_pattern": "^The"}), false, false),
+        (
+            json!({"title_pattern": "key", "description_pattern": "nothing"}),
+            false,
+            false,
+        ),
+        (
+            json!({"title_pattern": "key", "dk_risk": "low"}),
+            false,
+            false,
+        ),
+    ];
+    each(&rows, |(rule, whole, without_text)| {
+        let mut rule = rule.clone();
+        rule["speculate"] = json!(true);
+        let kernel = json!({"routing": [rule], "speculate_on_critical_path": false});
+        let kernel: Kernel = serde_json::from_value(kernel).map_err(|e| e.to_string())?;
+        let found = [&issue, &nameless].map(|issue| kernel.speculates(issue, false, false));
+        (found == [*whole, *without_text])
+            .then_some(())
+            .ok_or(format!("{found:?}"))
+    });
+    // A rule is written as it is read.
+    let rule = json!({"dk_risk": "high", "title_pattern": "a|b", "description_pattern": "c"});
+    let rule: RoutingRule = serde_json::from_value(rule).unwrap();
+    let again = serde_json::to_value(&rule).unwrap();
+    assert_eq!(serde_json::from_value::<RoutingRule>(again).unwrap(), rule);
+}
+
+#[test]
+fn patterns_that_are_none_or_too_large_are_refused() {
+    let deep = format!("{}a{}", "(".repeat(100), ")".repeat(100));
+    let long = "a".repeat(5_000);
+    let rows = [
+        "(",
+        "[",
+        "a{2,1}",
+        "(?<=a)b",
+        "\\",
+        "(a{1000}){1000}",
+        &deep,
+        &long,
+    ];
+    each(&rows, |text| match Pattern::new(text) {
+        Err(error) if error.rule() == "routing-pattern" => {
+            let rule = json!({"title_pattern": text});
+            let read = serde_json::from_value::<RoutingRule>(rule);
+            read.map_or(Ok(()), |_| Err("read as a part of a rule".to_owned()))
+        }
+        other => Err(format!("{other:?}")),
+    });
+    // Linear time, where a backtracking search would not end.
+    let pattern = Pattern::new("(a*)*(a|aa)*b").unwrap();
+    assert!(!pattern.is_in(&"a".repeat(100_000)));
 }
