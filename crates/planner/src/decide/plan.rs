@@ -16,7 +16,11 @@ pub(super) fn enforced(action: &NamedAction, baseline: &Baseline) -> (ExecutedPl
         swarm_id_executed: action.swarm_id.clone(),
         max_candidates_executed: positive(action.max_candidates_bin.count().unwrap_or(cap)),
         timeout_seconds_executed: positive(seconds.unwrap_or(baseline.timeout_seconds)),
-        max_iterations_executed: action.max_iterations_bin.count().or(baseline.iterations),
+        max_iterations_executed: action
+            .max_iterations_bin
+            .count()
+            .or(baseline.iterations)
+            .and_then(positive),
         fallback_applied: false,
         fallback_reason: None,
         fallback_detail: None,

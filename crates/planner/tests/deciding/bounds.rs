@@ -1,7 +1,9 @@
 //! Stored documents that hold more than they may.
 
 use amphora_planner::action_space::ActionSpace;
+use amphora_planner::checker::{Caps, plan_violations};
 use amphora_planner::contracts::{ExecutedPlan, PlannerInput};
+use amphora_planner::decide::{Baseline, Planner, Policy, Settings};
 use amphora_planner::encode::{FeatureSchema, Tokenizer, TokenizerConfig, Vocabulary};
 use amphora_testing::each;
 use serde_json::{Value, json};
@@ -68,4 +70,17 @@ fn thirty_two_tags_and_sixteen_keywords_count() {
     let stored = with(40, 20).to_json().unwrap();
     let read = PlannerInput::from_json(stored.as_bytes()).unwrap();
     assert_eq!(read.to_json().unwrap(), stored);
+}
+
+#[test]
+fn a_baseline_without_iterations_makes_no_limit_of_zero() {
+    let planner = Planner::new(Policy::heuristic(), Settings::default()).unwrap();
+    let baseline = Baseline {
+        iterations: Some(0),
+        ..Baseline::default()
+    };
+    let decision = planner.decide(&input("code"), &baseline);
+    assert_eq!(decision.reason, None);
+    let plan = serde_json::to_value(&decision.executed_plan).unwrap();
+    assert_eq!(plan_violations(&plan, Caps::default()), [""; 0]);
 }

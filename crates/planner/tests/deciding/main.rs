@@ -10,7 +10,6 @@ mod decode;
 mod heuristic;
 mod issues;
 mod order;
-mod random;
 mod reliability;
 mod schemas;
 mod support;
