@@ -20,6 +20,7 @@ mod fixtures;
 mod walls;
 // The planner: recorded trials to archives, datasets and winners.
 mod planner_data;
+mod planner_walls;
 // From recorded runs to a planner that decides, as a newcomer sees it.
 mod quickstart;
 // Full disks, read-only places, signals, closed pipes.

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::scene::Scene;
 
 /// Trials of two toolchains on twelve issues: the first fails on hard ones.
-fn scene() -> Scene {
+pub(crate) fn scene() -> Scene {
     let scene = Scene::new();
     let (mut issues, mut trials) = (String::new(), String::new());
     for number in 0..12_u64 {
@@ -34,10 +34,11 @@ fn scene() -> Scene {
     scene
 }
 
-const IMPORT: &str = "planner import --issues issues.jsonl --trials trials.jsonl --out archives";
-const DATASET: &str = "planner dataset --archives archives --out dataset";
+pub(crate) const IMPORT: &str =
+    "planner import --issues issues.jsonl --trials trials.jsonl --out archives";
+pub(crate) const DATASET: &str = "planner dataset --archives archives --out dataset";
 
-fn run(scene: &Scene, line: &str) -> crate::scene::Answer {
+pub(crate) fn run(scene: &Scene, line: &str) -> crate::scene::Answer {
     scene.run(&line.split(' ').collect::<Vec<_>>())
 }
 

@@ -14,7 +14,7 @@ const RUN: &[&str] = &["run", "model.onnx", "--input", "imu_input=windows.npy"];
 const PACK_ONNX: &[&str] = &["pack", "--model", "model.onnx", "--golden-cases", "2"];
 
 /// Runs the command; whether it used another process, told from its log.
-fn is_apart(scene: &Scene, home: &str, arguments: &[&str], code: i32) -> bool {
+pub(crate) fn is_apart(scene: &Scene, home: &str, arguments: &[&str], code: i32) -> bool {
     let mut command = scene.command(arguments);
     command
         .env("AMPHORA_LOG", "amphora_runtime=info")
