@@ -177,6 +177,7 @@ fn system_state(random: &mut Random) -> SystemState {
         toolchain_health: None,
         hour_bucket: maybe(random),
         budget_remaining_bin: maybe(random),
+        extra: serde_json::Map::new(),
     }
 }
 
