@@ -152,6 +152,13 @@ fn each_sentence_of_the_rule() {
             (true, false, 8, 31, 3),
             vec![],
         ),
+        // One passes while another is cut: no timeout, but the agents would have taken longer.
+        (
+            vec!["slow", "middle"],
+            vote(Some(2), Some(10)),
+            (true, false, 8, 18, 2),
+            vec![],
+        ),
         // Without a number, the default parallelism of two.
         (
             vec!["slow", "quick", "middle"],
@@ -195,6 +202,9 @@ fn each_sentence_of_the_rule() {
             return Err(format!("{outcome:?}"));
         }
         let runs = replay.runs("i", action);
+        if outcome.cut != runs.iter().any(|run| run.status == Timeout) {
+            return Err(format!("{runs:?} {outcome:?}"));
+        }
         let utility =
             f64::from(u8::from(wanted.0)) - 0.02 * f64::from(u32::try_from(wanted.3).unwrap());
         if wall_ms(&runs) != outcome.wall_ms

@@ -93,8 +93,10 @@ pub(crate) fn first_largest(values: impl Iterator<Item = f64>) -> usize {
 pub struct OutcomeTarget {
     /// Whether every gate passed.
     pub passed: bool,
-    /// Whether a run was cut at its minutes: the duration is then only a lower bound.
+    /// Whether nothing passed and the longest run was cut at its minutes.
     pub timed_out: bool,
+    /// Whether any run was cut: the duration is then only a lower bound.
+    pub censored: bool,
     /// Natural logarithm of the agent seconds, summed over the candidates.
     pub log_seconds: f64,
 }

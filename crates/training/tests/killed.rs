@@ -24,6 +24,14 @@ const INTO: &str = "AMPHORA_TEST_TRAIN_INTO";
 const MODEL: &str = "AMPHORA_TEST_TRAIN_MODEL";
 const SEED: &str = "AMPHORA_TEST_TRAIN_SEED";
 
+/// One of each way to learn a policy.
+const KINDS: [ModelKind; 4] = [
+    ModelKind::Mlp,
+    ModelKind::Transformer,
+    ModelKind::Urm,
+    ModelKind::Joint,
+];
+
 /// Large enough for matrix products to be shared among threads.
 fn config(model: ModelKind, seed: u64) -> TrainConfig {
     let mut config = TrainConfig::new(model);
@@ -122,7 +130,7 @@ fn changed(out: &Path, last: &mut Option<std::time::SystemTime>) -> bool {
 #[test]
 fn row_108_killed_by_signal_resumed_gives_the_same_bytes_on_any_number_of_threads() {
     let scratch = tempfile::tempdir().unwrap();
-    amphora_testing::each(&[ModelKind::Mlp, ModelKind::Transformer], |model| {
+    amphora_testing::each(&KINDS, |model| {
         let into = |name: &str| scratch.path().join(format!("{}-{name}", model.name()));
         let finish = |name: &str, seed: u64, threads: usize| {
             assert!(

@@ -43,6 +43,9 @@ pub struct ReplayOutcome<'a> {
     /// Whether nothing passed and the longest run was stopped, by the cap or by its own limit: the wall
     /// time is then a lower bound.
     pub timed_out: bool,
+    /// Whether any run was stopped, by the cap or by its own limit, even where another passed: the agent
+    /// time is then a lower bound.
+    pub cut: bool,
     /// Time until the first run passed, else of the longest run, in milliseconds.
     pub wall_ms: u64,
     /// The time of all runs together, in milliseconds.
@@ -215,10 +218,11 @@ impl<'a> Draw<'a> {
     pub fn outcome(&self, action: &NamedAction) -> Option<ReplayOutcome<'a>> {
         let plan = Plan::of(action)?;
         let (mut passing, mut longest) = (None::<u64>, None::<Run>);
-        let (mut agent_ms, mut runs) = (0_u64, 0);
+        let (mut agent_ms, mut runs, mut cut) = (0_u64, 0, false);
         for run in self.planned(plan) {
             runs += 1;
             agent_ms = agent_ms.saturating_add(run.duration_ms);
+            cut |= run.status == RunStatus::Timeout;
             if run.status == RunStatus::Success {
                 passing = Some(passing.map_or(run.duration_ms, |ms| ms.min(run.duration_ms)));
             }
@@ -234,6 +238,7 @@ impl<'a> Draw<'a> {
         Some(ReplayOutcome {
             passed: passing.is_some(),
             timed_out: passing.is_none() && longest.status == RunStatus::Timeout,
+            cut,
             wall_ms: passing.unwrap_or(longest.duration_ms),
             agent_ms,
             runs,

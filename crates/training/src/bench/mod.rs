@@ -57,6 +57,9 @@ pub struct CandidateOutcome {
     pub duration_ms: u64,
     /// The time of all agents together, in milliseconds.
     pub agent_ms: u64,
+    /// Whether any run was stopped: the time of all agents is then a lower bound.
+    #[serde(default)]
+    pub cut: bool,
     /// How many runs there were.
     pub runs: u32,
     /// Whether every gate passed.
@@ -71,6 +74,7 @@ impl CandidateOutcome {
             status: outcome.status(),
             duration_ms: outcome.wall_ms,
             agent_ms: outcome.agent_ms,
+            cut: outcome.cut,
             runs: u32::try_from(outcome.runs).unwrap_or(u32::MAX),
             all_gates_passed: outcome.passed,
             fail_codes: outcome

@@ -20,6 +20,8 @@ pub struct Outcome {
     pub passed: bool,
     /// Whether nothing passed and the longest run was cut.
     pub timed_out: bool,
+    /// Whether any run was cut, even where another passed.
+    pub cut: bool,
     /// Time until the first run passed, else of the longest, in milliseconds.
     pub wall_ms: u64,
     /// Time of all runs together, in milliseconds.
@@ -122,6 +124,7 @@ impl Task {
                 action: *action,
                 passed: outcome.passed,
                 timed_out: outcome.timed_out,
+                cut: outcome.cut,
                 agent_ms: outcome.agent_ms,
             })
             .collect()
@@ -220,6 +223,7 @@ fn replay_task(input: &PlannerInput, replays: &[Replay], minute_cost: f64) -> Op
                     Some(Outcome {
                         passed: outcome.passed,
                         timed_out: outcome.timed_out,
+                        cut: outcome.cut,
                         wall_ms: outcome.wall_ms,
                         agent_ms: outcome.agent_ms,
                     })

@@ -150,6 +150,10 @@ pub struct TrainConfig {
     pub clip_norm: f64,
     /// Share of the target that is spread over the valid classes.
     pub label_smoothing: f64,
+    /// What each head's cross-entropy counts in the loss: swarm, candidates, minutes, iterations. For
+    /// policies with four heads.
+    #[serde(default = "equal_weights")]
+    pub head_weights: [f64; 4],
     /// Probability that an activation is dropped.
     pub dropout: f64,
     /// Whether rare classes weigh more, inversely to their counts in the training rows. It shifts the
@@ -159,6 +163,11 @@ pub struct TrainConfig {
     pub patience: usize,
     /// Members of a value model's ensemble.
     pub members: usize,
+}
+
+/// Every head counts the same: where document 001, section 7.4, starts.
+fn equal_weights() -> [f64; 4] {
+    [1.0; 4]
 }
 
 impl TrainConfig {
@@ -193,6 +202,7 @@ impl TrainConfig {
             optimizer: AdamWConfig::default(),
             clip_norm: 1.0,
             label_smoothing: 0.1,
+            head_weights: equal_weights(),
             dropout: 0.1,
             class_weights: false,
             patience: 10,
@@ -272,6 +282,16 @@ impl TrainConfig {
                 share(self.label_smoothing),
                 "label_smoothing: expected 0 to below 1",
             ),
+            (
+                self.head_weights.iter().all(|x| x.is_finite() && *x >= 0.0)
+                    && self.head_weights.iter().any(|x| *x > 0.0),
+                "head_weights: expected numbers from 0, not all of them 0",
+            ),
+            (
+                self.head_weights == equal_weights()
+                    || !matches!(self.model, ModelKind::Joint | ModelKind::Value),
+                "head_weights: only policies with four heads can weigh them",
+            ),
             (share(self.dropout), "dropout: expected 0 to below 1"),
             (self.patience > 0, "patience: expected at least 1"),
             (
@@ -293,6 +313,10 @@ impl TrainConfig {
             (
                 self.similar_runs <= 256,
                 "similar_runs: expected at most 256",
+            ),
+            (
+                self.model != ModelKind::Urm || self.sizes.gradient_loops > 0,
+                "sizes: expected gradient_loops of at least 1, or no block learns",
             ),
             (
                 self.sizes.max_len <= 65_536,

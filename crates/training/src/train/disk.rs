@@ -196,14 +196,24 @@ fn finish(
         fingerprint,
     };
     durable::write_file(&out.join(REPORT), &json::to_pretty_bytes(&report)?)?;
+    remove_leftovers(out, config)?;
+    Ok(report)
+}
+
+/// Removes what a finished run needs no more: the states of its members, and what was being written when
+/// it was killed.
+fn remove_leftovers(out: &Path, config: &TrainConfig) -> Result<()> {
+    durable::sweep_stale(out, Duration::ZERO)?;
     for member in 0..member_count(config) {
-        let state = member_directory(out, config.model, member).join(STATE);
+        let directory = member_directory(out, config.model, member);
+        durable::sweep_stale(&directory, Duration::ZERO)?;
+        let state = directory.join(STATE);
         if state.is_file() {
             fs_err::remove_file(&state)
                 .map_err(|source| Error::from_io("removing", &state, source))?;
         }
     }
-    Ok(report)
+    Ok(())
 }
 
 fn write_member(task: &Task, directory: &Path, learner: &Learner, curve: Curve) -> Result<Member> {
@@ -274,6 +284,8 @@ fn finished(out: &Path, resume: bool, fingerprint: &str) -> Result<Option<Traini
         .in_file(&path)
         .hint("train into a new directory"));
     }
+    // A run that was killed right after its report had no time to.
+    remove_leftovers(out, &report.config)?;
     Ok(Some(report))
 }
 

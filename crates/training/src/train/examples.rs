@@ -133,12 +133,14 @@ pub(crate) struct Scores {
     probabilities: Vec<Vec<Vec<f64>>>,
     /// By example and head; by example alone for outcomes.
     weights: Vec<Vec<f64>>,
+    /// What each head counts.
+    heads: [f64; 4],
 }
 
 impl Scores {
     /// With the smoothing and the class weights of `config`.
     pub(crate) fn new(examples: &Examples, config: &TrainConfig) -> Result<Self> {
-        let mut scores = Self::build(examples, config.label_smoothing)?;
+        let mut scores = Self::build(examples, config.label_smoothing, config)?;
         if let (Targets::Classes(targets), true) = (&examples.targets, config.class_weights) {
             scores.weigh_classes(targets);
         }
@@ -146,11 +148,11 @@ impl Scores {
     }
 
     /// Without smoothing or class weights.
-    pub(crate) fn plain(examples: &Examples) -> Result<Self> {
-        Self::build(examples, 0.0)
+    pub(crate) fn plain(examples: &Examples, config: &TrainConfig) -> Result<Self> {
+        Self::build(examples, 0.0, config)
     }
 
-    fn build(examples: &Examples, smoothing: f64) -> Result<Self> {
+    fn build(examples: &Examples, smoothing: f64, config: &TrainConfig) -> Result<Self> {
         let (probabilities, heads) = match &examples.targets {
             Targets::Outcomes(_) => (Vec::new(), 1),
             Targets::Classes(targets) => {
@@ -169,6 +171,7 @@ impl Scores {
         Ok(Self {
             probabilities,
             weights,
+            heads: config.head_weights,
         })
     }
 
@@ -213,7 +216,7 @@ impl Scores {
         })
     }
 
-    /// The sum over the heads of their mean cross-entropies.
+    /// The sum over the heads of their mean cross-entropies, each times what the head counts.
     fn score_classes(
         &self,
         targets: &[Vec<HeadTarget>],
@@ -223,11 +226,12 @@ impl Scores {
         let mut mean = 0.0;
         for (head, logits) in logits.iter_mut().enumerate() {
             let total: f64 = batch.iter().map(|row| self.weights[*row][head]).sum();
+            let counts = self.heads.get(head).copied().unwrap_or(1.0);
             let mut gradient = vec![0.0; logits.len()];
             for (at, row) in batch.iter().enumerate() {
                 let target = &targets[*row][head];
                 let width = target.valid.len();
-                let share = self.weights[*row][head] / total;
+                let share = counts * self.weights[*row][head] / total;
                 mean += share
                     * cross_entropy(
                         &logits[at * width..][..width],
@@ -260,7 +264,7 @@ fn score_outcome(
     let loss = censored_duration(
         duration,
         target.log_seconds,
-        target.timed_out,
+        target.censored,
         share,
         &mut by_duration,
     );

@@ -75,7 +75,7 @@ pub(crate) fn fit(
     training.check(learner)?;
     validation.check(learner)?;
     let scores = Scores::new(training, config)?;
-    let plain = Scores::plain(validation)?;
+    let plain = Scores::plain(validation, config)?;
 
     let mut state = resumed.unwrap_or_else(|| State {
         optimizer: AdamW::new(config.optimizer, &learner.parameters),

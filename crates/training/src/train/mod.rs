@@ -7,6 +7,7 @@
 //! * [`TrainedModel`]: what comes out, and what [`TrainedModel::open`] reads.
 //! * [`TrainingReport`]: the curves.
 
+mod actions;
 mod config;
 mod disk;
 mod examples;

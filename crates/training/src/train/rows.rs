@@ -60,6 +60,7 @@ impl TrainingRow {
                 action: class_of(input, &action.swarm_id, &action.budgets())?,
                 passed: candidate.outcome.all_gates_passed,
                 timed_out: candidate.outcome.status == RunStatus::Timeout,
+                cut: candidate.outcome.cut || candidate.outcome.status == RunStatus::Timeout,
                 agent_ms: candidate.outcome.agent_ms,
             })
         };
@@ -105,8 +106,10 @@ pub struct ActionOutcome {
     pub action: Action,
     /// Whether every gate passed.
     pub passed: bool,
-    /// Whether a run was cut at its minutes.
+    /// Whether nothing passed and the longest run was cut at its minutes.
     pub timed_out: bool,
+    /// Whether any run was cut, even where another passed: the time of work is then a lower bound.
+    pub cut: bool,
     /// Milliseconds of work, summed over the candidates.
     pub agent_ms: u64,
 }
@@ -333,6 +336,7 @@ fn target_of(outcome: &ActionOutcome) -> OutcomeTarget {
     OutcomeTarget {
         passed: outcome.passed,
         timed_out: outcome.timed_out,
+        censored: outcome.cut,
         // A run of no time at all counts as a millisecond: its logarithm is finite.
         log_seconds: (outcome.agent_ms.max(1) as f64 / 1000.0).ln(),
     }

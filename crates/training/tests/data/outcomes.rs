@@ -30,6 +30,7 @@ fn candidate(swarm: &str, bins: [u32; 2], passed: bool, wall: u64, agent: u64) -
             },
             duration_ms: wall,
             agent_ms: agent,
+            cut: false,
             runs: 1,
             all_gates_passed: passed,
             fail_codes: Vec::new(),
