@@ -96,7 +96,8 @@ pub struct Exported {
 ///
 /// # Errors
 ///
-/// Usage for a request that makes no sense; unsupported (`export-model`) for models that decide in
+/// Usage for a request that makes no sense, also (`export-calibration`) for a model that learned from
+/// outcomes without a calibration that was fitted on outcomes; unsupported (`export-model`) for models that decide in
 /// another way than by four heads; incompatible when checkpoint, dataset and calibration do not belong
 /// together; mismatch when an engine is not within 1e-5 of the reference: then nothing is published.
 pub fn export(request: &ExportRequest<'_>, step: &dyn Fn(&str)) -> Result<Exported> {

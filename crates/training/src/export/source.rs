@@ -60,6 +60,19 @@ impl Source {
                 "joint, autoregressive and value models are for comparison: see planner evaluate",
             ));
         }
+        let stage = config.pointer("/training/stage").and_then(Value::as_str);
+        if stage == Some("b") && request.calibration.is_none() {
+            return Err(Error::usage(
+                "export-calibration",
+                "the model learned from outcomes, and the dataset's labels are what was executed: \
+                 temperatures fitted on those would be of another event",
+            )
+            .in_file(path)
+            .hint(
+                "fit them with `amphora planner evaluate --trials TRIALS --calibration FILE`, and \
+                 give `--calibration FILE`",
+            ));
+        }
         let architecture = Architecture::from_config(&config).map_err(|e| e.in_file(&path))?;
         let action_space = action_space(&config, request).map_err(|e| e.in_file(&path))?;
         check_heads(&architecture, &action_space).map_err(|e| e.in_file(&path))?;
@@ -71,14 +84,6 @@ impl Source {
             .map_err(|error| error.in_file(&model))?;
         let report = directory.join(REPORT);
         let mut warnings = Vec::new();
-        let stage = config.pointer("/training/stage").and_then(Value::as_str);
-        if stage == Some("b") && request.calibration.is_none() {
-            warnings.push(
-                "the model learned from winners, and the dataset holds what was executed: \
-                 calibrate it with --calibration"
-                    .to_owned(),
-            );
-        }
         let report = match report.is_file() {
             true => Some(json::read(&report)?),
             false => {

@@ -13,6 +13,12 @@ use serde_json::{Value, json};
 
 use crate::scene::{Model, Numbers, Scene, date, engines, read_json, write_json};
 
+const EVERY: [Model; 4] = [
+    Model::SmallMlp,
+    Model::Transformer,
+    Model::Urm,
+    Model::ConvUrm,
+];
 const HEADS: [&str; 4] = ["swarm", "candidates", "minutes", "iterations"];
 
 /// Section 7.1: "Bundle contains all required artifacts"; section 3 for their content.
@@ -102,7 +108,7 @@ fn the_bundle_holds_every_artifact_with_the_documents_keys() {
 #[test]
 fn every_model_is_numerically_equivalent_on_every_engine() {
     let scene = Scene::new();
-    for model in [Model::SmallMlp, Model::Transformer, Model::Urm] {
+    for model in EVERY {
         let (path, exported) = scene.export(model, &format!("{model:?}"));
         assert_eq!(exported.max_abs_diff.len(), engines().len());
         assert!(
@@ -118,7 +124,7 @@ fn every_model_is_numerically_equivalent_on_every_engine() {
         let time = &report["inference_time"];
         assert!(time["onnx_mean_ms"].as_f64().unwrap() > 0.0);
         assert!(time["reference_mean_ms"].as_f64().unwrap() > 0.0);
-        let tokens = model != Model::SmallMlp;
+        let tokens = model.reads_tokens();
         assert_eq!(path.join("vocab.json").exists(), tokens);
         let opened = PlannerBundle::open(&path).unwrap();
         assert_eq!(opened.is_sparse(), !tokens);
@@ -169,6 +175,58 @@ fn the_batch_size_is_dynamic_from_1_to_1024() {
             let outputs = session.run(&inputs).unwrap();
             for (head, width) in HEADS.iter().zip([2, 4, 6, 5]) {
                 assert_eq!(outputs.get(head).unwrap().shape(), [batch, width]);
+            }
+        }
+    }
+}
+
+/// The same for models of tokens; what a row answers does not depend on the rows beside it.
+#[test]
+fn the_batch_size_of_token_models_is_dynamic_from_1_to_1024() {
+    let scene = Scene::new();
+    for model in [Model::Transformer, Model::Urm, Model::ConvUrm] {
+        let (path, _) = scene.export(model, &format!("{model:?}-batches"));
+        let graph = Onnx::open(&path.join("models/model.onnx"), &Limits::default()).unwrap();
+        for engine in engines() {
+            let name = engine.name().to_owned();
+            let mut session =
+                Session::new(&graph, engine, &SessionOptions::default(), None).unwrap();
+            let mut run = |batch: usize| {
+                // Row `n` is the same in every batch; every third is shorter than the others.
+                let length = 9;
+                let ids = |n: usize| 1 + (n * 7 % 40) as i64;
+                let row = |n: usize| (0..length).map(move |t| ids(n + t));
+                let kept =
+                    |n: usize| (0..length).map(move |t| i64::from(!n.is_multiple_of(3) || t < 6));
+                let tensor = |values: Vec<i64>| Tensor::new([batch, length], values).unwrap();
+                let inputs = BTreeMap::from([
+                    (
+                        "input_ids".to_owned(),
+                        tensor((0..batch).flat_map(row).collect()),
+                    ),
+                    (
+                        "attention_mask".to_owned(),
+                        tensor((0..batch).flat_map(kept).collect()),
+                    ),
+                ]);
+                let outputs = session.run(&inputs).unwrap();
+                HEADS.map(|head| {
+                    let found = outputs.get(head).unwrap();
+                    assert_eq!(found.shape()[0], batch, "{name}");
+                    found.as_slice::<f32>().unwrap().to_vec()
+                })
+            };
+            let alone = run(1);
+            for batch in [7, 1024] {
+                for (found, alone) in run(batch).iter().zip(&alone) {
+                    assert_eq!(found.len(), batch * alone.len());
+                    for (found, alone) in found.iter().zip(alone) {
+                        assert!(
+                            (found - alone).abs() < 1e-5,
+                            "{name} {batch}: {found} {alone}"
+                        );
+                    }
+                }
             }
         }
     }
@@ -253,7 +311,7 @@ print(json.dumps([m.opset_import[0].version, [i.name for i in m.graph.input],
     [o.name for o in m.graph.output], m.graph.input[0].type.tensor_type.shape.dim[0].dim_param]))
 ";
     let scene = Scene::new();
-    for model in [Model::SmallMlp, Model::Transformer, Model::Urm] {
+    for model in EVERY {
         let (path, _) = scene.export(model, &format!("{model:?}"));
         let file = path.join("models/model.onnx");
         let printed = peer.run(program, &[&file.to_string_lossy()]);
@@ -298,7 +356,7 @@ for prefix in prefixes:
 print(worst)
 ";
     let scene = Scene::new();
-    for model in [Model::SmallMlp, Model::Transformer, Model::Urm] {
+    for model in EVERY {
         let (path, _) = scene.export(model, &format!("{model:?}"));
         let printed = peer.run(program, &[&path.to_string_lossy()]);
         let worst: f64 = printed.trim().parse().unwrap();

@@ -21,7 +21,7 @@ type Asked = fn(&mut ExportRequest<'_>);
 
 #[test]
 fn checkpoints_and_datasets_that_do_not_belong_together_are_refused() {
-    let rows: [(&str, Model, Change, &str); 9] = [
+    let rows: [(&str, Model, Change, &str); 10] = [
         (
             "a joint model",
             Model::SmallMlp,
@@ -33,6 +33,12 @@ fn checkpoints_and_datasets_that_do_not_belong_together_are_refused() {
             Model::SmallMlp,
             |_, at| config(at, |c| c["training"]["decoding"] = json!("autoregressive")),
             "export-model",
+        ),
+        (
+            "a model that learned from outcomes, without a calibration",
+            Model::SmallMlp,
+            |_, at| config(at, |c| c["training"]["stage"] = json!("b")),
+            "export-calibration",
         ),
         (
             "no planner",
@@ -118,6 +124,28 @@ fn requests_that_make_no_sense_are_refused() {
         export(&request, &|_| ()).unwrap_err().rule(),
         "calibration-head"
     );
+}
+
+/// What was learned from outcomes is exported with a calibration that was fitted on outcomes.
+#[test]
+fn a_model_that_learned_from_outcomes_is_exported_with_its_calibration() {
+    let scene = Scene::new();
+    let checkpoint = scene.checkpoint("checkpoint", Model::SmallMlp);
+    config(&checkpoint, |c| c["training"]["stage"] = json!("b"));
+    let fitted = scene.path("calibration.json");
+    write_json(
+        &fitted,
+        &json!({"method": "temperature_scaling", "temperature": {"swarm": 1.5},
+            "validation_ece": 0.04, "confidence_threshold": 0.3}),
+    );
+    let (out, engines, created) = (scene.path("bundle"), engines(), date(0));
+    let mut request = scene.request(&checkpoint, &out, &engines, &created);
+    let error = export(&request, &|_| ()).unwrap_err();
+    assert!(error.hint_text().unwrap().contains("planner evaluate"));
+    request.calibration = Some(&fitted);
+    let exported = export(&request, &|_| ()).unwrap();
+    assert_eq!(exported.temperature["swarm"], 1.5);
+    assert_eq!(exported.threshold, Some(0.3));
 }
 
 /// Exports, expects the refusal `rule`, and finds nothing published.

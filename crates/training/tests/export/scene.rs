@@ -85,13 +85,17 @@ impl Scene {
                 "model_type": "urm", "vocab_size": vocabulary.len(), "d_model": 16, "n_heads": 2,
                 "d_inner": 24, "loops": 3, "max_len": 128,
             }),
+            Model::ConvUrm => json!({
+                "model_type": "urm", "vocab_size": vocabulary.len(), "d_model": 16, "n_heads": 2,
+                "d_inner": 24, "loops": 3, "max_len": 128, "mlp": "conv_swiglu", "conv_kernel": 2,
+            }),
         };
         config["heads"] = heads;
         let architecture = Architecture::from_config(&config).unwrap();
         let mut config = architecture.to_config_json(14);
         config["action_space"] = serde_json::to_value(&self.space).unwrap();
         config["training"] = json!({"model": architecture.model_type(), "decoding": "multi-head"});
-        if matches!(model, Model::Transformer | Model::Urm) {
+        if model.reads_tokens() {
             let tokenizer = TokenizerConfig {
                 max_len: 128,
                 ..TokenizerConfig::new(&schema)
@@ -150,6 +154,14 @@ pub(crate) enum Model {
     SmallMlp,
     Transformer,
     Urm,
+    /// The same with a convolution in its feed-forward part.
+    ConvUrm,
+}
+
+impl Model {
+    pub(crate) fn reads_tokens(self) -> bool {
+        matches!(self, Self::Transformer | Self::Urm | Self::ConvUrm)
+    }
 }
 
 pub(crate) fn date(seconds: i64) -> Timestamp {
