@@ -16,7 +16,7 @@ use amphora_training::train::{ModelKind, REPORT};
 use super::bundle;
 use crate::Engines;
 
-pub use amphora_training::evaluate::{Evaluation, PolicyReport, Settings};
+pub use amphora_training::evaluate::{Decode, Evaluation, PolicyReport, Settings};
 
 /// The largest report that is read.
 const MAX_REPORT: u64 = 64 << 20;
@@ -45,6 +45,8 @@ pub struct EvaluateRequest {
     pub resamples: u32,
     /// The seed of replays, folds and intervals.
     pub seed: u64,
+    /// How the heads of policies come to one action; a bundle that decides does it jointly.
+    pub decode: Decode,
     /// Train and hold out, instead of judging one model.
     pub cross_validate: Option<CrossValidateRequest>,
     /// A report to compare inputs, actions and calibration with.
@@ -97,16 +99,18 @@ pub fn gate(name: &str) -> Result<Gate> {
 /// What cannot be read; usage for a request without model or trials where they are needed; those of
 /// training and judging.
 pub fn evaluate(request: &EvaluateRequest, progress: &mut dyn FnMut(&str)) -> Result<Evaluation> {
+    check(request)?;
+    let recipe = request.cross_validate.as_ref().map(recipe).transpose()?;
+    let older = request.baseline_report.as_deref().map(older).transpose()?;
     let dataset = Dataset::read(&request.dataset)?;
     let trials = request.trials.as_deref().map(Trials::read).transpose()?;
     let settings = settings(request, trials.as_ref());
-    let mut found = match (&request.cross_validate, &request.model) {
-        (Some(cross), _) => {
-            let trials = trials.as_ref().ok_or_else(|| {
-                Error::usage("cross-validate-trials", "cross-validation needs outcomes")
-                    .hint("give recorded trials with --trials")
-            })?;
-            cross_validated(cross, &dataset, trials, &settings, progress)?
+    let mut found = match (&recipe, &request.model) {
+        (Some(recipe), _) => {
+            let trials = trials.as_ref().ok_or_else(needs_outcomes)?;
+            let checkpoint = request.cross_validate.as_ref();
+            let checkpoint = checkpoint.and_then(|cross| cross.checkpoint.as_deref());
+            cross_validated(recipe, checkpoint, &dataset, trials, &settings, progress)?
         }
         (None, Some(path)) => {
             progress("judging the model");
@@ -125,27 +129,14 @@ pub fn evaluate(request: &EvaluateRequest, progress: &mut dyn FnMut(&str)) -> Re
             }
             found
         }
-        (None, None) => {
-            return Err(
-                Error::usage("evaluate-model", "there is no model to evaluate")
-                    .hint("name a checkpoint or a bundle with --model, or cross-validate"),
-            );
-        }
+        (None, None) => return Err(no_model()),
     };
     if let Some(path) = &request.calibration {
-        let calibrated = found.calibrated.as_ref().ok_or_else(|| {
-            Error::usage(
-                "evaluate-calibration",
-                "a cross-validation calibrates one model of each fold, and keeps none",
-            )
-            .hint("keep the shipped policy with --checkpoint")
-        })?;
+        let calibrated = found.calibrated.as_ref().ok_or_else(calibrates_nothing)?;
         durable::write_file(path, &json::to_pretty_bytes(&calibrated.to_json())?)?;
     }
-    if let Some(path) = &request.baseline_report {
-        let bytes = OpenedFile::open(path)?.contents(MAX_REPORT)?;
-        let old = Evaluation::from_json(&bytes).map_err(|error| error.in_file(path))?;
-        found.drift = Some(evaluate::drift(&old.snapshot, &found.snapshot));
+    if let Some(older) = older {
+        found.drift = Some(evaluate::drift(&older.snapshot, &found.snapshot));
     }
     if let Some(gate) = request.gate {
         found.judge(gate)?;
@@ -170,6 +161,68 @@ fn open(request: &EvaluateRequest, path: &Path) -> Result<Model> {
     Ok(Model::Bundle(Box::new(bundle)))
 }
 
+/// Refuses what could only fail after everything has been trained and judged.
+fn check(request: &EvaluateRequest) -> Result<()> {
+    match &request.cross_validate {
+        None if request.model.is_none() => return Err(no_model()),
+        Some(_) if request.trials.is_none() => return Err(needs_outcomes()),
+        Some(cross) if cross.checkpoint.is_none() && request.calibration.is_some() => {
+            return Err(calibrates_nothing());
+        }
+        _ => {}
+    }
+    if request.gate.is_some() && request.trials.is_none() {
+        return Err(
+            Error::usage("gate-outcomes", "a gate needs outcomes to compare")
+                .hint("give recorded trials with --trials"),
+        );
+    }
+    let ships = request.cross_validate.as_ref();
+    let ships = ships.is_some_and(|cross| cross.checkpoint.is_some());
+    if request.decode != Decode::Joint && (ships || request.calibration.is_some()) {
+        return Err(Error::usage(
+            "evaluate-decode",
+            "a bundle decodes jointly: what is fitted for another way is not for it",
+        )
+        .found(request.decode.name())
+        .hint("leave out --checkpoint and --calibration, or decode jointly"));
+    }
+    let checkpoint = request.cross_validate.as_ref();
+    match checkpoint.and_then(|cross| cross.checkpoint.as_ref()) {
+        Some(path) if path.try_exists().unwrap_or(true) => Err(Error::usage(
+            "output-exists",
+            "the checkpoint's directory exists already",
+        )
+        .in_file(path)
+        .hint("choose another, or remove it")),
+        _ => Ok(()),
+    }
+}
+
+fn no_model() -> Error {
+    Error::usage("evaluate-model", "there is no model to evaluate")
+        .hint("name a checkpoint or a bundle with --model, or cross-validate")
+}
+
+fn needs_outcomes() -> Error {
+    Error::usage("cross-validate-trials", "cross-validation needs outcomes")
+        .hint("give recorded trials with --trials")
+}
+
+fn calibrates_nothing() -> Error {
+    Error::usage(
+        "evaluate-calibration",
+        "a cross-validation calibrates one model of each fold, and keeps none",
+    )
+    .hint("keep the shipped policy with --checkpoint")
+}
+
+/// An older report.
+fn older(path: &Path) -> Result<Evaluation> {
+    let bytes = OpenedFile::open(path)?.contents(MAX_REPORT)?;
+    Evaluation::from_json(&bytes).map_err(|error| error.in_file(path))
+}
+
 fn settings(request: &EvaluateRequest, trials: Option<&Trials>) -> Settings {
     let toolchains = match request.toolchains.is_empty() {
         true => trials.map_or(Vec::new(), Trials::toolchains),
@@ -179,6 +232,7 @@ fn settings(request: &EvaluateRequest, trials: Option<&Trials>) -> Settings {
         minute_cost: request.minute_cost,
         replays: request.replays,
         seed: request.seed,
+        decode: request.decode,
         bootstrap: Bootstrap {
             resamples: request.resamples,
             seed: request.seed,
@@ -188,13 +242,8 @@ fn settings(request: &EvaluateRequest, trials: Option<&Trials>) -> Settings {
     }
 }
 
-fn cross_validated(
-    request: &CrossValidateRequest,
-    dataset: &Dataset,
-    trials: &Trials,
-    settings: &Settings,
-    progress: &mut dyn FnMut(&str),
-) -> Result<Evaluation> {
+/// The models to compare.
+fn recipe(request: &CrossValidateRequest) -> Result<Recipe> {
     let models = request.models.iter().map(|name| {
         let kind = ModelKind::ALL.into_iter().find(|kind| kind.name() == name);
         kind.ok_or_else(|| {
@@ -208,8 +257,22 @@ fn cross_validated(
         rows_per_task: request.rows_per_task,
         ..Recipe::small(&models.collect::<Result<Vec<_>>>()?)
     };
-    let found = crossvalidate::cross_validate(dataset, trials, settings, &recipe, progress)?;
-    let fitted = match &request.checkpoint {
+    if request.checkpoint.is_some() {
+        recipe.check_shippable()?;
+    }
+    Ok(recipe)
+}
+
+fn cross_validated(
+    recipe: &Recipe,
+    checkpoint: Option<&Path>,
+    dataset: &Dataset,
+    trials: &Trials,
+    settings: &Settings,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Evaluation> {
+    let found = crossvalidate::cross_validate(dataset, trials, settings, recipe, progress)?;
+    let fitted = match checkpoint {
         Some(out) => {
             progress("training the shipped policy");
             let fitted = crossvalidate::fit_shipped(dataset, trials, settings, &found, out)?;

@@ -43,7 +43,8 @@ pub use dataset::{
 pub use decide::{DecideRequest, Decided, DecisionRecord, InputSource, decide, read_kernel};
 #[cfg(feature = "training")]
 pub use evaluate::{
-    CrossValidateRequest, EvaluateRequest, Evaluation, PolicyReport, Settings, evaluate, gate,
+    CrossValidateRequest, Decode, EvaluateRequest, Evaluation, PolicyReport, Settings, evaluate,
+    gate,
 };
 #[cfg(feature = "training")]
 pub use export::{ExportRequest, Exported, export};

@@ -7,6 +7,7 @@ use amphora_files::RelativePath;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::evaluate::Decode;
 use crate::train::{ModelKind, TrainConfig};
 
 /// Most runs of one grid.
@@ -46,6 +47,8 @@ pub struct GridRun {
     pub name: String,
     /// What is trained.
     pub config: TrainConfig,
+    /// How its heads come to one action.
+    pub decode: Decode,
 }
 
 impl Grid {
@@ -84,9 +87,9 @@ impl Grid {
                 let name = format!("{axis}_{value}");
                 let run = self.config(changes).and_then(|config| {
                     RelativePath::parse(&name)?;
-                    Ok(config)
+                    Ok((config, self.decode(changes)?))
                 });
-                let config = run.map_err(|source| {
+                let (config, decode) = run.map_err(|source| {
                     Error::usage("grid-run", format!("this run cannot be made: {source}"))
                         .at(format!("run {}", quoted(&name)))
                 })?;
@@ -94,6 +97,7 @@ impl Grid {
                     axis: axis.clone(),
                     name,
                     config,
+                    decode,
                 });
             }
         }
@@ -108,6 +112,16 @@ impl Grid {
         Ok(runs)
     }
 
+    fn decode(&self, changes: &BTreeMap<String, Value>) -> Result<Decode> {
+        match changes.get(DECODE).or_else(|| self.base.get(DECODE)) {
+            None => Ok(Decode::default()),
+            Some(word) => serde_json::from_value(word.clone()).map_err(|source| {
+                Error::usage("grid-run", format!("no way to decode: {source}"))
+                    .expected("joint, masked or autoregressive")
+            }),
+        }
+    }
+
     fn config(&self, changes: &BTreeMap<String, Value>) -> Result<TrainConfig> {
         let wrong = |source: serde_json::Error| {
             Error::usage("grid-run", format!("no training configuration: {source}"))
@@ -119,7 +133,7 @@ impl Grid {
         };
         let mut document = serde_json::to_value(TrainConfig::new(kind)).map_err(wrong)?;
         for change in [&self.base, changes] {
-            for (field, value) in change {
+            for (field, value) in change.iter().filter(|(field, _)| *field != DECODE) {
                 merge(&mut document, field, value);
             }
         }
@@ -128,6 +142,9 @@ impl Grid {
         Ok(config)
     }
 }
+
+/// What a run says about decoding; every other field is one of the training configuration.
+const DECODE: &str = "decode";
 
 /// Sets a field; of an object, its fields.
 fn merge(document: &mut Value, field: &str, value: &Value) {

@@ -15,8 +15,9 @@
 //! 2 = { sizes = { n_layers = 2 } }
 //! ```
 //!
-//! The fields are those of [`crate::train::TrainConfig`]; what is not said is the default of the run's
-//! model. Each run has a directory `<axis>_<name>` with `report.json`; a run whose report is there
+//! The fields are those of [`crate::train::TrainConfig`], and `decode` ([`crate::evaluate::Decode`]); what
+//! is not said is the default of the run's model. A run may show no more earlier runs than the dataset
+//! holds. Each run has a directory `<axis>_<name>` with `report.json`; a run whose report is there
 //! already, made from the same configuration and data, is not repeated.
 
 mod grid;

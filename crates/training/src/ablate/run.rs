@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use amphora_error::{Error, Result};
+use amphora_error::{Error, Result, quoted};
 use amphora_files::{OpenedFile, durable, json, sha256};
 use amphora_planner::contracts::canonical_json;
 use amphora_planner::replay::Trials;
@@ -67,7 +67,8 @@ pub struct Ablation {
 ///
 /// # Errors
 ///
-/// Those of the grid, of training, and of writing; incompatible (`ablation-mismatch`) when `out` holds
+/// Those of the grid, of training, and of writing; incompatible: `ablation-history` when a run shows
+/// more earlier runs than the dataset's inputs hold, `ablation-mismatch` when `out` holds
 /// a report of the same name that was made from another configuration or other data.
 pub fn ablate(
     dataset: &Dataset,
@@ -78,6 +79,7 @@ pub fn ablate(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Ablation> {
     let runs = grid.runs()?;
+    check_history(dataset, &runs)?;
     if !out.is_dir() {
         durable::create_directory(out)?;
     }
@@ -88,6 +90,10 @@ pub fn ablate(
             rows_per_task: grid.rows_per_task,
             by_time: false,
             models: vec![run.config.clone()],
+        };
+        let settings = &Settings {
+            decode: run.decode,
+            ..settings.clone()
         };
         let fingerprint = fingerprint(dataset, trials, settings, &recipe)?;
         let directory = out.join(&run.name);
@@ -117,6 +123,28 @@ pub fn ablate(
     let page = crate::report::ablation_page(&summary);
     durable::write_file(&out.join("ablation.html"), page.as_bytes())?;
     Ok(summary)
+}
+
+/// Refuses runs that would show more earlier runs than the dataset's inputs hold: they would be equal
+/// to one that shows as many as there are.
+fn check_history(dataset: &Dataset, runs: &[GridRun]) -> Result<()> {
+    let held = dataset.meta.n_similar_runs as usize;
+    let Some(run) = runs
+        .iter()
+        .filter(|run| run.config.similar_runs > held)
+        .max_by_key(|run| run.config.similar_runs)
+    else {
+        return Ok(());
+    };
+    let wanted = run.config.similar_runs;
+    Err(Error::incompatible(
+        "ablation-history",
+        "a run of the grid shows more earlier runs than the dataset holds",
+    )
+    .at(format!("run {}", quoted(&run.name)))
+    .expected(format!("at most {held}"))
+    .found(wanted.to_string())
+    .hint(format!("build the dataset with `--similar {wanted}`")))
 }
 
 fn row_of(

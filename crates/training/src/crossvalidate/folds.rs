@@ -1,9 +1,10 @@
-//! Dealing tasks into folds.
+//! Dealing tasks into folds, and decisions by time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use amphora_error::{Error, Result};
 use amphora_files::sha256;
+use amphora_planner::contracts::DatasetRow;
 
 /// One fold: disjoint sets of tasks that together are all tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,4 +53,33 @@ pub fn grouped_folds(tasks: &BTreeSet<String>, count: usize, seed: u64) -> Resul
             }
         })
         .collect())
+}
+
+/// Rows, which are in the order of time, in three parts that end after these shares of all rows.
+///
+/// Decisions of one issue with equal inputs, whatever their date, go where the last of them is, as in
+/// the split of a dataset: nobody shall be judged on an input that was learned.
+///
+/// # Errors
+///
+/// An input cannot be written as JSON.
+pub fn parts_by_time<'a>(
+    rows: &[&'a DatasetRow],
+    [trained, validated]: [f64; 2],
+) -> Result<[Vec<&'a DatasetRow>; 3]> {
+    let end = |share: f64| (share * rows.len() as f64) as usize;
+    let hashes = rows.iter().map(|row| row.planner_input.input_hash());
+    let hashes = hashes.collect::<Result<Vec<_>>>()?;
+    let last: HashMap<&String, usize> = hashes
+        .iter()
+        .enumerate()
+        .map(|(place, hash)| (hash, place))
+        .collect();
+    let mut parts = [const { Vec::new() }; 3];
+    for (row, hash) in rows.iter().zip(&hashes) {
+        let place = last.get(hash).copied().unwrap_or(0);
+        let part = usize::from(place >= end(trained)) + usize::from(place >= end(validated));
+        parts[part].push(*row);
+    }
+    Ok(parts)
 }

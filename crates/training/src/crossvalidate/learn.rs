@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use amphora_error::{Error, Result};
 use amphora_planner::contracts::DatasetRow;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::{Outcomes, Settings};
 use crate::preference::{LEAST_WEIGHT, TieBreak};
-use crate::train::{ModelKind, TrainConfig, TrainingRow};
+use crate::train::{ModelKind, Stage, TrainConfig, TrainingRow};
 
 /// The models to compare and how much each task counts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +32,7 @@ impl Recipe {
             .iter()
             .map(|&kind| {
                 let mut config = TrainConfig::new(kind);
+                config.stage = Stage::B;
                 if kind.reads_tokens() {
                     config.sizes.d_model = 32;
                     config.sizes.d_ff = 64;
@@ -56,6 +58,29 @@ impl Recipe {
             models,
         }
     }
+
+    /// Refuses a recipe of which no policy can be shipped.
+    ///
+    /// # Errors
+    ///
+    /// Usage (`shipped-model`) when none of its models can be exported.
+    pub fn check_shippable(&self) -> Result<()> {
+        match self.models.iter().any(|config| exportable(config.model)) {
+            true => Ok(()),
+            false => Err(
+                Error::usage("shipped-model", "none of the models can be exported")
+                    .expected("at least one of mlp, transformer, urm"),
+            ),
+        }
+    }
+}
+
+/// Whether a model can be the shipped policy.
+pub(super) fn exportable(kind: ModelKind) -> bool {
+    matches!(
+        kind,
+        ModelKind::Mlp | ModelKind::Transformer | ModelKind::Urm
+    )
 }
 
 /// At most `most` rows of each task in `tasks`, evenly spread over its rows in time.

@@ -9,7 +9,9 @@
 mod folds;
 mod learn;
 mod run;
+mod shipped;
 
-pub use folds::{Fold, grouped_folds};
+pub use folds::{Fold, grouped_folds, parts_by_time};
 pub use learn::{Recipe, training_rows};
-pub use run::{CrossValidation, FoldModel, SHIPPED, Scheme, cross_validate, fit_shipped};
+pub use run::{CrossValidation, FoldModel, SHIPPED, Scheme, cross_validate};
+pub use shipped::fit_shipped;

@@ -1,26 +1,22 @@
 //! Training, calibrating and judging on every fold.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use amphora_error::{Error, Result};
 use amphora_planner::contracts::DatasetRow;
-use amphora_planner::decode::Temperatures;
 use amphora_planner::replay::{Trial, Trials};
 use serde::{Deserialize, Serialize};
 
-use super::folds::{Fold, grouped_folds};
-use super::learn::{Recipe, spread, training_rows};
+use super::folds::{Fold, grouped_folds, parts_by_time};
+use super::learn::{Recipe, exportable, spread, training_rows};
+use super::shipped::drawn_back;
 use crate::dataset::Dataset;
 use crate::evaluate::{
     Calibrated, Judged, Model, ModelReport, Outcomes, PolicyReport, Settings, Truth, baselines,
     calibrate, compare, executed, judge, measure, summarize,
 };
 use crate::preference::TieBreak;
-use crate::train::{
-    ModelKind, TrainConfig, TrainedModel, TrainingReport, TrainingRow, replace_weights, train,
-    train_in_memory,
-};
+use crate::train::{ModelKind, TrainConfig, TrainedModel, TrainingRow, train_in_memory};
 
 /// Where training decisions end by time, as a share of all decisions in their order.
 const TRAINED: f64 = 0.6;
@@ -38,8 +34,9 @@ pub struct CrossValidation {
     /// Grouped by task: every task is held out once.
     pub by_task: Scheme,
     /// By time: learned from trials that had ended at a moment, judged on trials that began after it;
-    /// the first 60 % of the decisions train, the next 20 % validate, the last 20 % are judged. Absent
-    /// when too little is left on one side.
+    /// the first 60 % of the decisions train, the next 20 % validate, the last 20 % are judged; decisions
+    /// of one issue with equal inputs stay together, where the last of them is. Absent when too little is
+    /// left on one side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_time: Option<Scheme>,
     /// That moment, in milliseconds since 1970.
@@ -96,9 +93,9 @@ pub struct FoldModel {
 }
 
 /// Rows and outcomes of one fold's three parts.
-struct Parts<'a> {
-    train: Vec<&'a DatasetRow>,
-    validation: Vec<&'a DatasetRow>,
+pub(super) struct Parts<'a> {
+    pub(super) train: Vec<&'a DatasetRow>,
+    pub(super) validation: Vec<&'a DatasetRow>,
     test: Vec<&'a DatasetRow>,
     /// What may be learned from.
     learned: &'a Outcomes,
@@ -109,7 +106,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn new(
+    pub(super) fn new(
         [train, validation, test]: [Vec<&'a DatasetRow>; 3],
         learned: &'a Outcomes,
         judged: &'a Outcomes,
@@ -126,7 +123,7 @@ impl<'a> Parts<'a> {
     }
 
     /// What may be learned from.
-    fn known(&self) -> Truth<'_> {
+    pub(super) fn known(&self) -> Truth<'_> {
         Truth::Replayed(self.learned, &self.ties)
     }
 
@@ -136,7 +133,12 @@ impl<'a> Parts<'a> {
     }
 
     /// Rows to learn from.
-    fn rows(&self, rows: &[&DatasetRow], settings: &Settings, kind: ModelKind) -> Vec<TrainingRow> {
+    pub(super) fn rows(
+        &self,
+        rows: &[&DatasetRow],
+        settings: &Settings,
+        kind: ModelKind,
+    ) -> Vec<TrainingRow> {
         training_rows(rows, self.learned, &self.ties, settings, kind)
     }
 }
@@ -177,15 +179,12 @@ pub fn cross_validate(
     let known = |trials: &Trials| Outcomes::replay(inputs(), trials, settings).ok();
     let by_time = match (known(&early), known(&late)) {
         (Some(learned), Some(judged)) if recipe.by_time => {
-            let part = |from: f64, to: f64, outcomes: &Outcomes| {
-                let place = |share: f64| (share * rows.len() as f64) as usize;
-                let tasks = outcomes.tasks.keys().cloned().collect();
-                spread(&rows[place(from)..place(to)], &tasks, most)
-            };
+            let [train, validation, test] = parts_by_time(&rows, [TRAINED, VALIDATED])?;
+            let tasks = |outcomes: &Outcomes| outcomes.tasks.keys().cloned().collect();
             let rows = [
-                part(0.0, TRAINED, &learned),
-                part(TRAINED, VALIDATED, &learned),
-                part(VALIDATED, 1.0, &judged),
+                spread(&train, &tasks(&learned), most),
+                spread(&validation, &tasks(&learned), most),
+                spread(&test, &tasks(&judged), most),
             ];
             let parts = Parts::new(rows, &learned, &judged);
             let usable = [&parts.train, &parts.validation, &parts.test]
@@ -311,14 +310,6 @@ fn scheme(
     })
 }
 
-/// Whether a model can be the shipped policy.
-fn exportable(kind: ModelKind) -> bool {
-    matches!(
-        kind,
-        ModelKind::Mlp | ModelKind::Transformer | ModelKind::Urm
-    )
-}
-
 fn fit(
     part: &Parts,
     settings: &Settings,
@@ -328,102 +319,4 @@ fn fit(
     let validation = part.rows(&part.validation, settings, config.model);
     let model = train_in_memory(&rows, &validation, config)?;
     Ok((model, rows))
-}
-
-/// Shares of what was learned that are tried, beside none.
-const SHARES: [f64; 4] = [0.25, 0.5, 0.75, 1.0];
-
-/// A policy drawn back as far as its validation tasks say, and the share that is kept; see [`Scheme`].
-fn drawn_back(
-    model: &TrainedModel,
-    rows: &[TrainingRow],
-    part: &Parts,
-    settings: &Settings,
-) -> Result<(f64, TrainedModel)> {
-    let utilities = |share: f64| -> Result<(TrainedModel, BTreeMap<String, f64>)> {
-        let drawn = model.drawn_back(rows, share)?;
-        let answers = judge(
-            &Model::Trained(Box::new(drawn.clone())),
-            &part.validation,
-            part.known(),
-            settings,
-            &Temperatures::ONE,
-            0.0,
-        )?;
-        let mut tasks: BTreeMap<String, (f64, f64)> = BTreeMap::new();
-        for row in answers {
-            let task = tasks.entry(row.issue).or_default();
-            *task = (task.0 + row.utility, task.1 + 1.0);
-        }
-        let means = tasks
-            .into_iter()
-            .map(|(task, (sum, rows))| (task, sum / rows));
-        Ok((drawn, means.collect()))
-    };
-    let (nothing, floor) = utilities(0.0)?;
-    let mut best = (0.0, 0.0, nothing);
-    for share in SHARES {
-        let (drawn, found) = utilities(share)?;
-        let gains: Vec<f64> = found.iter().map(|(task, own)| own - floor[task]).collect();
-        let gain = settings.bootstrap.mean(&gains);
-        if gain.above_zero() && gain.estimate > best.0 {
-            best = (gain.estimate, share, drawn);
-        }
-    }
-    Ok((best.1, best.2))
-}
-
-/// Trains the model that cross-validation shipped most often on all tasks but those that the first fold
-/// holds out, which validate it, and writes its checkpoint to the new directory `out`.
-///
-/// # Errors
-///
-/// Those of [`train`] and of [`cross_validate`].
-pub fn fit_shipped(
-    dataset: &Dataset,
-    trials: &Trials,
-    settings: &Settings,
-    found: &CrossValidation,
-    out: &Path,
-) -> Result<(TrainingReport, Calibrated)> {
-    let votes = |name: &str| found.by_task.shipped.iter().filter(|s| *s == name).count();
-    let config = found
-        .recipe
-        .models
-        .iter()
-        .filter(|config| exportable(config.model))
-        .rev()
-        .max_by_key(|config| votes(config.model.name()))
-        .ok_or_else(|| {
-            Error::usage("shipped-model", "none of the models can be exported")
-                .expected("at least one of mlp, transformer, urm")
-        })?;
-    let inputs = dataset.rows.iter().map(|row| &row.planner_input);
-    let outcomes = Outcomes::replay(inputs, trials, settings)?;
-    let tasks: BTreeSet<String> = outcomes.tasks.keys().cloned().collect();
-    let folds = grouped_folds(&tasks, found.recipe.folds, settings.seed)?;
-    let held_out = &folds[0].test;
-    let rest: BTreeSet<String> = tasks.difference(held_out).cloned().collect();
-    let rows: Vec<&DatasetRow> = dataset.rows.iter().collect();
-    let most = found.recipe.rows_per_task;
-    let parts = [
-        spread(&rows, &rest, most),
-        spread(&rows, held_out, most),
-        Vec::new(),
-    ];
-    let part = Parts::new(parts, &outcomes, &outcomes);
-    let learned = part.rows(&part.train, settings, config.model);
-    let report = train(
-        &learned,
-        &part.rows(&part.validation, settings, config.model),
-        config,
-        out,
-        false,
-        &mut |_| Ok(()),
-    )?;
-    let (_, drawn) = drawn_back(&TrainedModel::open(out)?, &learned, &part, settings)?;
-    let report = replace_weights(out, &drawn, report)?;
-    let model = Model::open(out)?;
-    let calibrated = calibrate(&model, &part.validation, part.known(), settings)?;
-    Ok((report, calibrated))
 }

@@ -1,7 +1,5 @@
 //! How right a model's answers were, and whether it knew.
 
-use std::collections::BTreeMap;
-
 use amphora_error::Result;
 use amphora_planner::action_space::{Action, ActionSpace, Head, NamedAction};
 use amphora_planner::contracts::DatasetRow;
@@ -12,10 +10,10 @@ use serde_json::Value;
 
 use crate::calibration::{CalibrationRow, FittedTemperatures};
 use crate::metrics::{
-    Agreement, Collapse, Coverage, Decision, Interval, LabelMatch, Reliability, choose_threshold,
-    coverage_curve,
+    Agreement, Collapse, Coverage, Decision, LabelMatch, Reliability, null_is_nan,
 };
 
+use super::abstain::{curve, threshold};
 use super::model::{Answer, SpeaksOf};
 use super::outcomes::{Outcomes, Task};
 use super::{Model, Settings};
@@ -75,7 +73,9 @@ pub struct Judged {
     pub best: Action,
     /// What the heuristic does there; where the model abstains, that is done.
     pub baseline: Action,
-    /// Whether the confidence reached the threshold.
+    /// Whether it is a valid action.
+    pub valid: bool,
+    /// Whether it is valid and the confidence reached the threshold.
     pub taken: bool,
     /// The confidence, and whether what it speaks of is the label's.
     pub decision: Decision,
@@ -85,7 +85,7 @@ pub struct Judged {
     pub brier: [f64; 4],
     /// Agreement with the best action, or with one that is as good.
     pub matches: LabelMatch,
-    /// Mean utility of the answer on the task.
+    /// Mean utility of the answer on the task; of the baseline where the answer is not valid.
     pub utility: f64,
     /// Mean utility of the baseline on the task.
     pub baseline_utility: f64,
@@ -128,8 +128,11 @@ pub struct ModelReport {
     pub taken: Reliability,
     /// For each head.
     pub heads: [HeadReport; 4],
-    /// Share left to the baseline.
+    /// Share left to the baseline, invalid answers included.
     pub abstain_rate: f64,
+    /// Share of answers that are no valid action.
+    #[serde(default)]
+    pub invalid_rate: f64,
     /// Coverage, correctness and utility by threshold.
     pub coverage: Vec<Coverage>,
     /// Distribution of the decoded actions, before abstention.
@@ -145,14 +148,15 @@ pub struct Calibrated {
     pub threshold: f64,
     /// Expected calibration error on the validation rows.
     pub ece: f64,
-    /// Mean utility on the validation rows, with abstention.
+    /// Mean utility on the validation rows, with abstention; no number without rows.
+    #[serde(deserialize_with = "null_is_nan")]
     pub utility: f64,
     /// Rows.
     pub rows: usize,
 }
 
 impl Calibrated {
-    /// `calibration.json` of document 000 section 2.5, with the key `confidence_threshold` beside: what
+    /// `calibration.json` of document 000 section 3.3, with the key `confidence_threshold` beside: what
     /// the export of a bundle reads.
     pub fn to_json(&self) -> Value {
         let mut document = self.temperatures.to_json(Some(self.ece), None);
@@ -200,14 +204,9 @@ pub(crate) fn calibrate(
         &temperatures.temperatures()?,
         0.0,
     )?;
-    let threshold = model.threshold().unwrap_or_else(|| {
-        let curve = coverage_curve(&curve_rows(&judged));
-        let wanted = choose_threshold(&curve, settings.minimum_coverage);
-        match gain(&judged, wanted, settings).above_zero() {
-            true => wanted,
-            false => 0.0,
-        }
-    });
+    let threshold = model
+        .threshold()
+        .unwrap_or_else(|| threshold(&judged, settings));
     let executed = judged.iter().map(|row| {
         let taken = row.decision.confidence >= threshold;
         if taken {
@@ -230,28 +229,6 @@ pub(crate) fn calibrate(
     })
 }
 
-/// What abstaining below `threshold` gains in utility, over tasks: a threshold that fits the noise of a
-/// few validation tasks is none.
-fn gain(judged: &[Judged], threshold: f64, settings: &Settings) -> Interval {
-    let mut tasks: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for row in judged {
-        let task = tasks.entry(&row.issue).or_default();
-        if row.decision.confidence < threshold {
-            task.0 += row.baseline_utility - row.utility;
-        }
-        task.1 += 1.0;
-    }
-    let means: Vec<f64> = tasks.values().map(|(sum, rows)| sum / rows).collect();
-    settings.bootstrap.mean(&means)
-}
-
-fn curve_rows(judged: &[Judged]) -> Vec<(Decision, f64, f64)> {
-    judged
-        .iter()
-        .map(|row| (row.decision, row.utility, row.baseline_utility))
-        .collect()
-}
-
 /// Judges the answers to `rows`; rows of which the truth is not known are left out.
 pub(crate) fn judge(
     model: &Model,
@@ -269,7 +246,7 @@ pub(crate) fn judge(
         .iter()
         .map(|(row, _)| row.planner_input.clone())
         .collect();
-    let answers = model.answers(&inputs, temperatures, settings.minute_cost)?;
+    let answers = model.answers(&inputs, temperatures, settings.decode, settings.minute_cost)?;
     let widths = truth.space().widths();
     let mut judged = Vec::with_capacity(rows.len());
     for ((row, target), answer) in rows.into_iter().zip(answers) {
@@ -279,23 +256,24 @@ pub(crate) fn judge(
             let place = |task: &Task| Some(task.utilities()[task.place(action)?]);
             task.and_then(place).unwrap_or(0.0)
         };
-        let masks = input.action_space.masks(&input.job_type);
+        let valid = input.action_space.is_valid(answer.action, &input.job_type);
+        let done = if valid { answer.action } else { baseline };
         judged.push(Judged {
             issue: input.issue.issue_id.clone(),
             action: answer.action,
             best: target.best,
             baseline,
-            taken: answer.confidence >= threshold,
+            valid,
+            taken: valid && answer.confidence >= threshold,
             decision: Decision {
                 confidence: answer.confidence,
                 correct: correctness(&answer, &target, task),
             },
             heads: Head::ALL.map(|head| {
                 let place = head.position();
-                let choices = masks[place].iter().filter(|valid| **valid).count();
                 let class = answer.action.class(head);
                 let probabilities = &answer.heads.as_ref()?[place];
-                (choices > 1).then(|| Decision {
+                (answer.choices[place] > 1).then(|| Decision {
                     confidence: probabilities[class],
                     correct: f64::from(u8::from(target.best.class(head) == class)),
                 })
@@ -314,7 +292,7 @@ pub(crate) fn judge(
                 }),
                 exact: f64::from(u8::from(target.equally_good.contains(&answer.action))),
             },
-            utility: utility(answer.action),
+            utility: utility(done),
             baseline_utility: utility(baseline),
         });
     }
@@ -358,7 +336,7 @@ pub fn summarize(name: &str, judged: &[Judged], space: &ActionSpace) -> ModelRep
         .max()
         .unwrap_or(0);
     let rows = judged.len().max(1) as f64;
-    let curve = coverage_curve(&curve_rows(judged));
+    let curve = curve(judged);
     let step = curve.len().div_ceil(CURVE_POINTS).max(1);
     ModelReport {
         name: name.to_owned(),
@@ -377,6 +355,7 @@ pub fn summarize(name: &str, judged: &[Judged], space: &ActionSpace) -> ModelRep
             }
         }),
         abstain_rate: judged.iter().filter(|row| !row.taken).count() as f64 / rows,
+        invalid_rate: judged.iter().filter(|row| !row.valid).count() as f64 / rows,
         coverage: curve.into_iter().step_by(step).collect(),
         actions: Collapse::of(names.iter().map(|(swarm, text)| (&**swarm, &**text))),
     }

@@ -15,6 +15,8 @@
 //! `best-per-task` (the best mean over the replays of that task) and the oracle (the best action of each
 //! single replay).
 
+mod abstain;
+mod decode;
 mod gate;
 mod judge;
 mod measure;
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::Bootstrap;
 use crate::preference::Preference;
 
+pub use decode::Decode;
 pub use gate::{Gate, GateReport};
 pub use judge::{Calibrated, HeadReport, Judged, ModelReport, Truth, summarize};
 pub(crate) use judge::{calibrate, judge};
@@ -55,6 +58,9 @@ pub struct Settings {
     pub label_temperature: f64,
     /// Agent minutes whose price is no difference in utility: actions that close are equally good.
     pub indifferent_minutes: f64,
+    /// How the heads of policies come to one action.
+    #[serde(default)]
+    pub decode: Decode,
     /// The abstention threshold may leave no more than the rest to the baseline.
     pub minimum_coverage: f64,
     /// Intervals.
@@ -71,6 +77,7 @@ impl Settings {
             seed: 0,
             label_temperature: Preference::TEMPERATURE,
             indifferent_minutes: Preference::INDIFFERENT_MINUTES,
+            decode: Decode::Joint,
             minimum_coverage: 0.5,
             bootstrap: Bootstrap::default(),
         }

@@ -6,9 +6,11 @@ use amphora_error::{Error, Result};
 use amphora_planner::action_space::{Action, ActionSpace, Head, HeadLogits};
 use amphora_planner::bundle::PlannerBundle;
 use amphora_planner::contracts::{Bin, PlannerInput};
-use amphora_planner::decode::{Distribution, Temperatures};
+use amphora_planner::decode::Temperatures;
 
 use crate::train::{Decoding, ModelKind, TrainedModel};
+
+use super::decode::{Decode, conditioned, independent};
 
 /// A model that answers inputs.
 pub enum Model {
@@ -27,16 +29,18 @@ pub struct Answer {
     pub confidence: f64,
     /// What the confidence is a probability of.
     pub speaks_of: SpeaksOf,
-    /// Calibrated probabilities of every head; only where heads are independent.
+    /// Calibrated probabilities of every head; only where heads are decoded, not whole actions.
     pub heads: Option<[Vec<f64>; 4]>,
+    /// How many classes each head chose among; 0 where whole actions are decoded.
+    pub choices: [usize; 4],
 }
 
 /// What a confidence is a probability of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpeaksOf {
-    /// The decoded class of the least certain head: models with independent heads.
+    /// The decoded class of the least certain head: wherever heads are decoded.
     Class,
-    /// The whole action: joint and autoregressive models.
+    /// The whole action: joint models, and conditioned heads whose valid actions are compared.
     Action,
     /// That the action passes: value models.
     Pass,
@@ -120,7 +124,8 @@ impl Model {
         }
     }
 
-    /// What it would do on each input. Temperatures count only where heads are independent.
+    /// What it would do on each input, decoded as `decode` says. Temperatures count only where heads are
+    /// independent.
     ///
     /// # Errors
     ///
@@ -129,13 +134,14 @@ impl Model {
         &self,
         inputs: &[PlannerInput],
         temperatures: &Temperatures,
+        decode: Decode,
         minute_cost: f64,
     ) -> Result<Vec<Answer>> {
         if let Some(logits) = self.logits(inputs)? {
             return inputs
                 .iter()
                 .zip(&logits)
-                .map(|(input, logits)| independent(input, logits, temperatures))
+                .map(|(input, logits)| independent(input, logits, temperatures, decode))
                 .collect();
         }
         let Self::Trained(model) = self else {
@@ -145,6 +151,12 @@ impl Model {
             return inputs
                 .iter()
                 .map(|input| valued(model, input, minute_cost))
+                .collect();
+        }
+        if model.config().decoding == Decoding::Autoregressive && decode != Decode::Joint {
+            return inputs
+                .iter()
+                .map(|input| conditioned(model, input, decode))
                 .collect();
         }
         let ranked = model.action_log_probabilities(inputs)?;
@@ -162,40 +174,18 @@ impl Model {
                     confidence: best.1.exp(),
                     speaks_of: SpeaksOf::Action,
                     heads: None,
+                    choices: [0; 4],
                 })
             })
             .collect()
     }
 }
 
-fn no_action() -> Error {
+pub(super) fn no_action() -> Error {
     Error::incompatible(
         "action-space-no-action",
         "the rules of the action space allow no action for this job",
     )
-}
-
-fn independent(
-    input: &PlannerInput,
-    logits: &HeadLogits,
-    temperatures: &Temperatures,
-) -> Result<Answer> {
-    let space = &input.action_space;
-    let distribution = Distribution::new(logits, &space.masks(&input.job_type), temperatures)?;
-    let best = distribution
-        .best(&space.valid_actions(&input.job_type))
-        .ok_or_else(no_action)?;
-    let heads = Head::ALL.map(|head| {
-        (0..space.width(head))
-            .map(|class| distribution.probability(head, class))
-            .collect()
-    });
-    Ok(Answer {
-        action: best.action,
-        confidence: best.confidence,
-        speaks_of: SpeaksOf::Class,
-        heads: Some(heads),
-    })
 }
 
 /// The valid action of the highest expected utility.
@@ -213,6 +203,7 @@ fn valued(model: &TrainedModel, input: &PlannerInput, minute_cost: f64) -> Resul
                 confidence: value.p_pass,
                 speaks_of: SpeaksOf::Pass,
                 heads: None,
+                choices: [0; 4],
             };
             best = Some((utility, answer));
         }

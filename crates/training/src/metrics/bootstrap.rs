@@ -2,17 +2,26 @@
 //! the same task are not independent (Efron & Tibshirani 1993, chapters 6 and 13; Cameron, Gelbach &
 //! Miller 2008 on clusters).
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// An estimate with the interval that holds it.
+/// An estimate with the interval that holds it. What cannot be computed (a ratio without a denominator)
+/// is NaN, in JSON null.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
     /// The statistic on the data itself.
+    #[serde(deserialize_with = "null_is_nan")]
     pub estimate: f64,
     /// Lower end.
+    #[serde(deserialize_with = "null_is_nan")]
     pub low: f64,
     /// Upper end.
+    #[serde(deserialize_with = "null_is_nan")]
     pub high: f64,
+}
+
+/// Reads a number that JSON has no word for: it is written as null.
+pub(crate) fn null_is_nan<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 impl Interval {

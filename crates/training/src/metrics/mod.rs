@@ -7,6 +7,7 @@ mod drift;
 mod outcome;
 mod reliability;
 
+pub(crate) use bootstrap::null_is_nan;
 pub use bootstrap::{Bootstrap, Interval};
 pub use diagnostics::{Agreement, Collapse, LabelMatch};
 pub use drift::{DriftEntry, Histogram, kl_divergence, population_stability_index};

@@ -11,7 +11,7 @@ const BINS: usize = 10;
 pub struct Decision {
     /// Probability that the policy gave, in [0, 1].
     pub confidence: f64,
-    /// 1 when right, 0 when wrong; the mass of the label on the decision when the label is soft.
+    /// 1 when right, 0 when wrong; for a value model, which speaks of passing, the share passed.
     pub correct: f64,
 }
 

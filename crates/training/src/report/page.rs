@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::crossvalidate::{SHIPPED, Scheme};
-use crate::evaluate::{Drift, Evaluation, FIXED, HEURISTIC, ModelReport, PolicyReport, Settings};
+use crate::evaluate::{
+    Decode, Drift, Evaluation, FIXED, HEURISTIC, ModelReport, PolicyReport, Settings,
+};
 use crate::metrics::Interval;
 
 use super::plots;
@@ -72,9 +74,11 @@ pub fn page(evaluation: &Evaluation, title: &str, command: Option<&str>) -> Stri
             body.push_str("<h2>By time</h2>");
             let _ = write!(
                 body,
-                "<p>Learned from decisions of the dataset's training split and from trials that had \
-                 ended at the median start of the replayed trials; judged on decisions of its test \
-                 split and on trials that began later. {} tasks, {} decisions.</p>",
+                "<p>The first 60 % of the decisions train, the next 20 % stop training early and \
+                 calibrate, the last 20 % are judged; decisions of one issue with equal inputs stay \
+                 together, where the last of them is. What is learned comes from trials that had ended at \
+                 the median start of the replayed trials, what is judged by from trials that began \
+                 later. {} tasks, {} decisions.</p>",
                 by_time.tasks, by_time.rows
             );
             body.push_str(&scheme(by_time));
@@ -118,7 +122,7 @@ fn introduction(evaluation: &Evaluation) -> String {
     let hash: String = evaluation.dataset_hash.chars().take(12).collect();
     format!(
         "<p class=\"soft\">Dataset {}, {} decisions on {} tasks judged. Replay of {}, {} draws; utility = \
-         pass &minus; {} per agent minute; intervals {} %, {} resamples of tasks, seed {}. {} decisions \
+         pass &minus; {} per agent minute; heads decoded {}; intervals {} %, {} resamples of tasks, seed {}. {} decisions \
          began after a replayed trial of their task had ended.</p>",
         escape(&hash),
         evaluation.rows,
@@ -126,6 +130,11 @@ fn introduction(evaluation: &Evaluation) -> String {
         escape(&settings.toolchains.join(", ")),
         settings.replays,
         short(settings.minute_cost),
+        match settings.decode {
+            Decode::Joint => "jointly over the valid actions",
+            Decode::Masked => "each by itself",
+            Decode::Autoregressive => "one after another",
+        },
         short(settings.bootstrap.confidence * 100.0),
         settings.bootstrap.resamples,
         settings.seed,
@@ -150,6 +159,9 @@ fn findings(scheme: &Scheme, on: &str) -> String {
 }
 
 pub(super) fn interval(found: &Interval) -> String {
+    if !found.estimate.is_finite() {
+        return "–".to_owned();
+    }
     format!(
         "{:.3} <small>[{:.3}, {:.3}]</small>",
         found.estimate, found.low, found.high
@@ -225,7 +237,7 @@ fn models(models: &[ModelReport]) -> String {
     let mut body = String::from(
         "<h3>Decisions of the models</h3><div class=\"scroll\"><table><thead><tr><th>model</th>\
          <th>ECE taken</th><th>ECE all</th><th>MCE</th><th>Brier</th><th>confidence</th>\
-         <th>abstains</th><th>swarm</th><th>candidates</th><th>minutes</th><th>iterations</th>\
+         <th>abstains</th><th>invalid</th><th>swarm</th><th>candidates</th><th>minutes</th><th>iterations</th>\
          <th>exact</th><th>majority<br>exact</th><th>entropy</th><th>top 1</th><th>actions</th>\
          </tr></thead><tbody>",
     );
@@ -234,7 +246,7 @@ fn models(models: &[ModelReport]) -> String {
         let _ = write!(
             body,
             "<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.0} %</td>\
-             <td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+             <td>{:.0} %</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
              <td>{}</td></tr>",
             if model.name == SHIPPED {
                 " class=\"strong\""
@@ -248,6 +260,7 @@ fn models(models: &[ModelReport]) -> String {
             three(model.decisions.brier),
             three(model.decisions.confidence),
             100.0 * model.abstain_rate,
+            100.0 * model.invalid_rate,
             three(heads[0]),
             three(heads[1]),
             three(heads[2]),
@@ -338,16 +351,23 @@ fn terms(settings: &Settings) -> String {
          again, with repetition, and taking percentiles; differences are paired by task.</p>\
          <p><strong>What policies learn.</strong> For each head, a class is worth the mean utility, over \
          the replays of the task, of the best action that has it; the target is the softmax of those \
-         worths over {} (the price of {:.0} agent minutes). A training row weighs what a wrong choice on \
-         its task can cost. Tasks that nobody can solve therefore count little, and caps that make no \
-         difference share their preference.</p>\
+         worths over {} (the price of {:.0} agent minutes). Actions that are less than {} agent minutes \
+         worse than the best are equally good, as caps are that no run reaches; their classes' whole \
+         preference goes to one of them, the one that does best in general over the training tasks. The \
+         joint model learns that action. A training row weighs what a wrong choice on its task can cost; \
+         tasks that nobody can solve therefore count little.</p>\
+         <p><strong>The label</strong> of a task is its best action, ties broken the same way. \
+         Temperatures are fitted to it, and calibration is measured against it. Where no outcomes are \
+         replayed it is what was executed.</p>\
          <p><strong>Confidence</strong> is the smallest calibrated probability among the classes of the \
-         decoded action; it is <em>correct</em> to the degree that the target of the held-out task \
-         prefers that class. For the value model confidence is the predicted probability of passing, \
-         correct is the share passed. ECE = &Sigma; n<sub>b</sub>/n |correct<sub>b</sub> &minus; \
-         confidence<sub>b</sub>| over ten bins. Accuracies compare with the action of the highest mean \
-         utility of the task, or one that is as good; <em>majority exact</em> is what the most frequent such action would \
-         reach.</p>\
+         decoded action; it is <em>correct</em> when that class is the label's. Where whole actions are \
+         decoded (the joint model) confidence is the probability of the action, correct when it is the \
+         label. For the value model confidence is the predicted probability of passing, correct is the \
+         share passed. ECE = &Sigma; n<sub>b</sub>/n |correct<sub>b</sub> &minus; \
+         confidence<sub>b</sub>| over ten bins. The columns <em>swarm</em> to <em>exact</em> are the \
+         shares of answers that agree with the label or with an action that is as good; <em>majority \
+         exact</em> is the share of the most frequent label. <em>Invalid</em> answers, possible only where \
+         every head decides by itself, are left to the baseline.</p>\
          <p><strong>mlp, transformer, urm</strong> are drawn back to the frequencies of their training \
          labels as far as their validation tasks say: of what was learned, the share is kept that is \
          best there, if it is better than keeping nothing beyond chance; else nothing is kept, and the \
@@ -360,5 +380,6 @@ fn terms(settings: &Settings) -> String {
          compared here and not shipped: it is for asking what an action would come to.</p>",
         short(settings.label_temperature),
         settings.label_temperature / settings.minute_cost.max(1e-9),
+        short(settings.indifferent_minutes),
     )
 }

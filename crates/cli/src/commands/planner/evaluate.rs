@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use amphora::planner::{CrossValidateRequest, EvaluateRequest, Evaluation, PolicyReport};
+use amphora::planner::{CrossValidateRequest, Decode, EvaluateRequest, Evaluation, PolicyReport};
 use amphora::{Error, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::arguments::EngineArgument;
 use crate::commands::{Context, Verdict};
@@ -36,6 +36,9 @@ pub(crate) struct EvaluateArguments {
     /// Seed of replays, folds and intervals
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
+    /// How the heads of policies come to one action, to compare; a bundle that decides does it jointly
+    #[arg(long, value_name = "WAY", default_value = "joint")]
+    decode: DecodeArgument,
     /// Train and hold out by task and by time, instead of judging one model
     #[arg(long)]
     cross_validate: bool,
@@ -75,6 +78,16 @@ pub(crate) struct EvaluateArguments {
     engine: EngineArgument,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DecodeArgument {
+    /// The most probable valid action
+    Joint,
+    /// Every head by itself; an invalid action goes to the baseline
+    Masked,
+    /// One head after another, each among what is still valid
+    Autoregressive,
+}
+
 pub(crate) fn run(context: &Context, arguments: &EvaluateArguments) -> Result<Verdict> {
     let gate = arguments.gate.as_deref().map(amphora::planner::gate);
     let request = EvaluateRequest {
@@ -88,6 +101,11 @@ pub(crate) fn run(context: &Context, arguments: &EvaluateArguments) -> Result<Ve
         replays: arguments.replays,
         resamples: arguments.resamples,
         seed: arguments.seed,
+        decode: match arguments.decode {
+            DecodeArgument::Joint => Decode::Joint,
+            DecodeArgument::Masked => Decode::Masked,
+            DecodeArgument::Autoregressive => Decode::Autoregressive,
+        },
         cross_validate: arguments.cross_validate.then(|| CrossValidateRequest {
             models: arguments.models.clone(),
             folds: arguments.folds,
@@ -145,6 +163,10 @@ fn words(found: &Evaluation) -> String {
     }
     scheme("test rows", &found.policies);
     if let Some(model) = &found.model {
+        if model.invalid_rate > 0.0 {
+            let invalid = 100.0 * model.invalid_rate;
+            text.push_str(&line(&format!("{invalid:.0} % of the answers are invalid")));
+        }
         text.push_str(&line(&format!(
             "calibration error {:.3}, abstains from {:.0} %, exact match {:.2}",
             model.taken.ece,

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use amphora::planner::{
-    BenchSummary, DatasetBuilt, DatasetRequest, DecideRequest, EvaluateRequest, Evaluation,
+    BenchSummary, DatasetBuilt, DatasetRequest, DecideRequest, Decode, EvaluateRequest, Evaluation,
     ExportRequest, ImportTrialsRequest, Imported, InputSource, Kernel, Mode, ModelKind, Objective,
     PlannerAction, PolicyReport, ReplayBenchRequest, SimulatedRuns, Simulation, TrainConfig,
     TrainRequest,
@@ -265,6 +265,7 @@ impl<'a> Job<'a> {
                     replays: 20,
                     resamples: 1_000,
                     seed: SEED,
+                    decode: Decode::Joint,
                     cross_validate: None,
                     calibration: Some(self.at("calibration.json")),
                     baseline_report: None,
