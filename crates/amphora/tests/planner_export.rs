@@ -91,7 +91,16 @@ impl Scene {
     }
 
     fn export(&self, checkpoint: &Path, out: &str) -> Exported {
-        let request = ExportRequest {
+        self.export_with(checkpoint, out, |_| ())
+    }
+
+    fn export_with(
+        &self,
+        checkpoint: &Path,
+        out: &str,
+        change: impl FnOnce(&mut ExportRequest),
+    ) -> Exported {
+        let mut request = ExportRequest {
             checkpoint: checkpoint.to_owned(),
             dataset: self.path("dataset"),
             out: self.path(out),
@@ -105,6 +114,7 @@ impl Scene {
             created: Timestamp::from_unix_seconds(1_700_000_000).unwrap(),
             engines: Engines::default(),
         };
+        change(&mut request);
         amphora::planner::export(&request, &|_| ()).unwrap()
     }
 
@@ -190,4 +200,31 @@ fn the_flat_directory_has_the_files_and_dates_of_document_000() {
     let inside = exported.path.join("flat");
     let refused = amphora::layout(&sealed, Layout::Cyntra, &inside).unwrap_err();
     assert_eq!(refused.rule(), "output-in-bundle");
+}
+
+/// Section 2.2: a token model brings its vocabulary, a kept checkpoint its weights.
+#[test]
+fn the_flat_directory_has_the_vocabulary_and_the_kept_checkpoint() {
+    let scene = Scene::new();
+    let checkpoint = scene.train(ModelKind::Transformer);
+    let exported = scene.export_with(&checkpoint, "kept", |request| {
+        request.keep_checkpoint = true
+    });
+    let sealed = amphora::open(&exported.path).unwrap();
+    let out = scene.path("flat");
+    let laid_out = amphora::layout(&sealed, Layout::Cyntra, &out).unwrap();
+    for name in ["vocab.json", "model.safetensors"] {
+        assert!(laid_out.files.iter().any(|file| file == name), "{name}");
+        let flat = fs_err::read(out.join(name)).unwrap();
+        assert_eq!(flat, fs_err::read(checkpoint.join(name)).unwrap(), "{name}");
+    }
+    let bundle = PlannerBundle::open(&out).unwrap();
+    let trained = TrainedModel::open(&checkpoint).unwrap();
+    let expected = trained.logits(&scene.inputs()).unwrap();
+    for (input, expected) in scene.inputs().iter().zip(&expected) {
+        let found = bundle.logits(input).unwrap();
+        for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        }
+    }
 }

@@ -23,5 +23,7 @@ mod planner_data;
 mod planner_walls;
 // From recorded runs to a planner that decides, as a newcomer sees it.
 mod quickstart;
+// The planner: a dataset to a checkpoint, a verdict, a bundle.
+mod planner_learn;
 // Full disks, read-only places, signals, closed pipes.
 mod weather;
