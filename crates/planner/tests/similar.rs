@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use amphora_planner::contracts::{
     ActionExecuted, Domain, Gate, Outcome, RunStatus, RunSummary, Runtime,
 };
-use amphora_planner::history::{DecisionKey, History, Query};
+use amphora_planner::history::{DecisionKey, History, PastRun, Query};
 use proptest::prelude::*;
 
 const DAY: u64 = 86_400_000;
@@ -45,6 +45,11 @@ fn ids(runs: &[&RunSummary]) -> Vec<String> {
 
 type Decided = (RunSummary, Option<DecisionKey>);
 
+/// How long after its end a run is known: its decision may last longer.
+fn delay_ms(run: &RunSummary) -> u64 {
+    [0, 1, 3_600_000, 3 * DAY][run.run_id.len() % 4]
+}
+
 /// The definition, over every run: independent of the index and of what it shares with the score.
 fn similar_by_scan(runs: &[Decided], query: &Query, n: usize) -> Vec<String> {
     let set = |words: Vec<String>| -> BTreeSet<String> {
@@ -77,7 +82,7 @@ fn similar_by_scan(runs: &[Decided], query: &Query, n: usize) -> Vec<String> {
         .into_iter()
         .filter(|(run, decision)| {
             run.started_ms < query.started_ms
-                && run.started_ms + run.runtime.duration_ms <= query.started_ms
+                && run.started_ms + run.runtime.duration_ms + delay_ms(run) <= query.started_ms
                 && (query.decision.is_none() || decision.as_ref() != query.decision)
         })
         .map(|(run, _)| run)
@@ -207,7 +212,12 @@ proptest! {
         queries in prop::collection::vec((decided(), 0_usize..9, any::<bool>()), 1..12),
     ) {
         // Where start and id are equal the first given counts, in both.
-        let history = History::of_decisions(runs.clone());
+        let past = runs.iter().cloned().map(|(summary, decision)| PastRun {
+            known_ms: summary.ended_ms() + delay_ms(&summary),
+            summary,
+            decision,
+        });
+        let history = History::of_runs(past.collect());
         for ((asked, decision), n, future) in queries {
             let query = Query {
                 job_type: &asked.job_type,

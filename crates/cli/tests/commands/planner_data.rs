@@ -68,6 +68,9 @@ fn trials_become_archives_a_dataset_and_winners() {
     let bench = "planner bench --dataset dataset --trials trials.jsonl --out bench --json";
     let summary = run(&scene, bench).json();
     assert_eq!(summary["decisions"], 28);
+    let schema = run(&scene, "schema bench_summary --json").json();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    assert!(validator.is_valid(&summary), "{summary}");
     // Alone, the first toolchain solves the easy ones; the hard ones need the second.
     assert_eq!(
         summary["winners"],

@@ -2,8 +2,8 @@
 //!
 //! Times, gates and status come from the proof, the action and the tags from the manifest; a rollout
 //! only fills gaps. A run ended at the latest moment that the proof names: `completed_at`, or the start
-//! and the duration; where it names none, when the rollout was written. What the orchestrator decided from and what it executed is kept beside each
-//! summary, where the manifest holds it.
+//! and the duration; where it names none, when the rollout was written. What the orchestrator decided
+//! from and what it executed is kept beside each summary, where the manifest holds it.
 
 mod documents;
 

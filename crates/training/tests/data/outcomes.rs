@@ -1,14 +1,56 @@
 //! Winners, statistics, the simulator.
 
+use std::collections::BTreeSet;
+
 use amphora_files::sha256;
 use amphora_planner::action_space::NamedAction;
 use amphora_planner::contracts::{Bin, Objective, RunStatus};
 use amphora_planner::replay::Trials;
 use amphora_training::bench::{BenchRequest, Candidate, CandidateOutcome, bench, best};
+use amphora_training::dataset::Dataset;
 use amphora_training::import::Policy;
 use amphora_training::stats::stats;
 
 use crate::scene::{Scene, simulated, toolchains};
+
+#[test]
+fn the_hash_of_a_bench_is_that_of_all_that_decides_its_rows() {
+    let scene = Scene::new(4);
+    let original = scene.build().unwrap();
+    let hash = |dataset: &Dataset, seed: u64, objective: Objective, toolchains: &[String]| {
+        let stage_b = bench(&BenchRequest {
+            dataset,
+            trials: &scene.trials,
+            toolchains,
+            objective,
+            seed,
+        });
+        stage_b.unwrap().summary.bench_config_hash
+    };
+    let (duration, all) = (Objective::MinimizeDuration, toolchains());
+    let mut universe = original.clone();
+    universe.meta.universe_id = "elsewhere".to_owned();
+    let mut defaults = original.clone();
+    defaults.rows[0].planner_input.universe_defaults.swarm_id = Some("serial_handoff".to_owned());
+    let mut actions = original.clone();
+    let space = &mut actions.rows[0].planner_input.action_space;
+    space.max_minutes_bins = vec![Bin::Count(15)];
+    let mut decisions = original.clone();
+    decisions.meta.dataset_hash = "other".to_owned();
+    let hashes = [
+        hash(&original, 1, duration, &all),
+        hash(&original, 2, duration, &all),
+        hash(&original, 1, Objective::MinimizeCost, &all),
+        hash(&original, 1, duration, &all[..2]),
+        hash(&universe, 1, duration, &all),
+        hash(&defaults, 1, duration, &all),
+        hash(&actions, 1, duration, &all),
+        hash(&decisions, 1, duration, &all),
+    ];
+    let different: BTreeSet<&String> = hashes.iter().collect();
+    assert_eq!(different.len(), hashes.len(), "{hashes:?}");
+    assert_eq!(hashes[0], hash(&original, 1, duration, &all));
+}
 
 fn candidate(swarm: &str, bins: [u32; 2], passed: bool, wall: u64, agent: u64) -> Candidate {
     let bin = |count: u32| match count {
