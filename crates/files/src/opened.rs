@@ -134,8 +134,14 @@ impl OpenedFile {
             .map_err(|source| Error::from_io("reading", self.path(), source))?;
         self.complete(copied)?;
         let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
-        rustix::fs::fcntl_add_seals(&memory, seals)
-            .map_err(|errno| Error::from_io("sealing a copy", self.path(), errno.into()))?;
+        match rustix::fs::fcntl_add_seals(&memory, seals) {
+            Ok(()) => {}
+            // On a busy machine the kernel may still hold pages of the copy, and then does not seal it.
+            Err(rustix::io::Errno::BUSY) => return self.range(0, self.len).map(Bytes::from),
+            Err(errno) => {
+                return Err(Error::from_io("sealing a copy", self.path(), errno.into()));
+            }
+        }
         // SAFETY: the memory file is private to this process and sealed against writing, growing
         // and shrinking, so the mapped bytes never change and never vanish.
         #[expect(
