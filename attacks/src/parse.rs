@@ -10,6 +10,7 @@
 
 mod archive;
 mod external;
+mod planner;
 
 use amphora_bundle::Manifest;
 use amphora_checkpoint::architecture::Architecture;
@@ -21,6 +22,7 @@ use bytes::Bytes;
 
 pub use archive::archive;
 pub use external::external_data;
+pub use planner::{action_space, issues, planner_input, trials};
 
 /// An ONNX model without external data: reading, checking, inferring, writing.
 pub fn onnx(bytes: &[u8]) {

@@ -1,5 +1,7 @@
 //! What the fuzz targets start from: the cases themselves, as far as they are small.
 
+mod planner;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -30,7 +32,7 @@ pub struct Target {
 }
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 10] = [
     Target {
         name: "onnx",
         run: parse::onnx,
@@ -55,6 +57,22 @@ pub const TARGETS: [Target; 6] = [
         name: "archive",
         run: parse::archive,
     },
+    Target {
+        name: "planner_input",
+        run: parse::planner_input,
+    },
+    Target {
+        name: "action_space",
+        run: parse::action_space,
+    },
+    Target {
+        name: "issues",
+        run: parse::issues,
+    },
+    Target {
+        name: "trials",
+        run: parse::trials,
+    },
 ];
 
 /// The seeds: target and file name to content. The same content occurs once for each target.
@@ -62,6 +80,9 @@ pub fn seeds() -> Outcome<BTreeMap<(&'static str, String), Vec<u8>>> {
     let mut seeds = BTreeMap::new();
     for (name, bytes) in external_data() {
         seeds.insert(("external_data", name), bytes);
+    }
+    for (target, name, text) in planner::seeds() {
+        seeds.insert((target, name.to_owned()), text.into_bytes());
     }
     let mut known = BTreeSet::new();
     for case in crate::reading() {

@@ -17,6 +17,8 @@ pub use valid::masks;
 
 /// Most combinations of classes that an action space may have, valid or not.
 pub const MAX_ACTIONS: usize = 65_536;
+/// Most validity rules: each is asked about each combination.
+pub const MAX_RULES: usize = 64;
 
 /// The classes of the four heads and the rules that tie them together: `action_space.json`, a closed
 /// object.
@@ -164,7 +166,7 @@ impl ActionSpace {
     ///
     /// [`amphora_error::ErrorKind::Malformed`] for another document, an empty list, a name or bin
     /// that occurs twice, a count of 0; [`amphora_error::ErrorKind::Limit`] for more than
-    /// [`MAX_ACTIONS`] combinations. What rules name is for [`Self::check_rules`].
+    /// [`MAX_ACTIONS`] combinations or [`MAX_RULES`] rules. What rules name is for [`Self::check_rules`].
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let space: Self = amphora_files::json::parse_into(bytes)?;
         space.check()?;
@@ -212,6 +214,14 @@ impl ActionSpace {
             )
             .expected(format!("at most {MAX_ACTIONS}"))
             .found(combinations.to_string()));
+        }
+        if self.validity_rules.len() > MAX_RULES {
+            return Err(
+                Error::limit("action-space-rules", "the action space has too many rules")
+                    .expected(format!("at most {MAX_RULES}"))
+                    .found(self.validity_rules.len().to_string())
+                    .at("validity_rules"),
+            );
         }
         let mut swarms: Vec<&String> = self.swarm_ids.iter().collect();
         swarms.sort_unstable();

@@ -1,7 +1,7 @@
 //! What follows from an action space, kept between decisions.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use amphora_error::Result;
 
@@ -14,43 +14,39 @@ pub(super) struct ValidSet {
     pub(super) masks: [Vec<bool>; 4],
 }
 
-/// A checked action space and its valid sets.
+/// A checked action space and its valid sets, each made when it is asked for: a space may name many
+/// job types.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) space: ActionSpace,
     pub(super) digest: String,
     /// For each job type that a rule names.
-    named: BTreeMap<String, ValidSet>,
+    named: BTreeMap<String, OnceLock<ValidSet>>,
     /// For every other.
-    other: ValidSet,
+    other: OnceLock<ValidSet>,
 }
 
 impl Prepared {
     fn new(space: &ActionSpace) -> Result<Self> {
         space.check()?;
-        let valid = |job_type: &str| {
-            let actions = space.valid_actions(job_type);
-            let masks = masks(space.widths(), &actions);
-            ValidSet { actions, masks }
-        };
-        let job_types = space.job_types();
-        // No rule names the longest name and one more letter.
-        let longest = job_types.iter().max_by_key(|name| name.len());
-        let unnamed = format!("{}x", longest.unwrap_or(&""));
-        let named = job_types
-            .into_iter()
-            .map(|job_type| (job_type.to_owned(), valid(job_type)))
-            .collect();
+        let named = space.job_types().into_iter();
         Ok(Self {
             digest: space.digest()?,
-            other: valid(&unnamed),
-            named,
+            named: named
+                .map(|name| (name.to_owned(), OnceLock::new()))
+                .collect(),
+            other: OnceLock::new(),
             space: space.clone(),
         })
     }
 
     pub(super) fn valid(&self, job_type: &str) -> &ValidSet {
-        self.named.get(job_type).unwrap_or(&self.other)
+        let place = self.named.get(job_type).unwrap_or(&self.other);
+        place.get_or_init(|| {
+            let actions = self.space.valid_actions(job_type);
+            let masks = masks(self.space.widths(), &actions);
+            ValidSet { actions, masks }
+        })
     }
 }
 

@@ -290,3 +290,43 @@ fn a_rule_that_names_what_is_in_no_list_is_found() {
     ActionSpace::default().check_rules().unwrap();
     short().check_rules().unwrap();
 }
+
+#[test]
+fn spaces_that_make_no_sense_are_refused() {
+    let rule = json!({"description": "", "if": {"job_type": "code"}, "then": {"max_iterations_bin": "NA"}});
+    let many = |count: usize| vec![rule.clone(); count];
+    let bins: Vec<u32> = (1..70_000).collect();
+    let rows = [
+        ("swarm_ids", json!([]), "action-space-empty"),
+        ("swarm_ids", json!(["a", "a"]), "action-space-double"),
+        ("swarm_ids", json!(["a", ""]), "action-space-name"),
+        ("max_minutes_bins", json!([]), "action-space-empty"),
+        (
+            "max_minutes_bins",
+            json!([15, 30, 15]),
+            "action-space-double",
+        ),
+        (
+            "max_minutes_bins",
+            json!(["NA", "NA"]),
+            "action-space-double",
+        ),
+        ("max_candidates_bins", json!([0, 1]), "action-space-bin"),
+        ("max_iterations_bins", json!(bins), "action-space-size"),
+        ("validity_rules", json!(many(64)), ""),
+        ("validity_rules", json!(many(65)), "action-space-rules"),
+        (
+            "validity_rules",
+            json!([{"description": "", "unless": {}}]),
+            "json",
+        ),
+        ("seconds", json!([]), "json"),
+    ];
+    each(&rows, |(field, value, rule)| {
+        let mut document = serde_json::to_value(ActionSpace::default()).unwrap();
+        document[*field] = value.clone();
+        let read = ActionSpace::from_json(document.to_string().as_bytes());
+        let found = read.map_or_else(|error| error.rule().to_owned(), |_| String::new());
+        (found == *rule).then_some(()).ok_or(found)
+    });
+}

@@ -46,6 +46,9 @@ pub(crate) fn odd(random: &mut Random) -> ActionSpace {
             1 => space.max_iterations_bins = (1..70_000).map(Bin::Count).collect(),
             _ => space.max_iterations_bins = (1..40).map(Bin::Count).collect(),
         },
+        14 if random.below(20) == 0 => {
+            space.validity_rules = (0..100).map(|_| rule(random)).collect();
+        }
         _ => space.validity_rules.push(rule(random)),
     }
     space
