@@ -1,7 +1,5 @@
 //! Every reason, and what a fallback leaves behind.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -9,10 +7,9 @@ use amphora_error::Error;
 use amphora_planner::action_space::ActionSpace;
 use amphora_planner::contracts::{ActionVersion, Bin, Budgets, Mode, PlannerAction};
 use amphora_planner::decide::{
-    Baseline, BreakerSettings, Planner, Policy, Prediction, Reason, Settings, Speculation,
+    Baseline, Planner, Policy, Prediction, Reason, Settings, Speculation,
 };
 use amphora_planner::decode::Temperatures;
-use amphora_testing::each;
 
 use crate::support::{input, model};
 
@@ -67,7 +64,7 @@ fn speculating() -> Baseline {
 }
 
 /// Nothing here is late because the machine is busy.
-fn settings(mode: Mode) -> Settings {
+pub(crate) fn settings(mode: Mode) -> Settings {
     Settings {
         mode,
         threshold: 0.5,
@@ -382,123 +379,6 @@ fn a_fallback_keeps_the_prediction_and_without_one_the_baseline() {
     let plan = decision.executed_plan;
     assert_eq!(plan.fallback_reason.as_deref(), Some("model_unavailable"));
     assert!(plan.fallback_detail.unwrap().contains("/models/x"));
-}
-
-#[test]
-fn swarms_change_only_where_the_orchestrator_can() {
-    let serial = Baseline {
-        timeout_seconds: 7200,
-        ..Baseline::default()
-    };
-    let with = |baseline: &Baseline, change: fn(&mut Speculation)| {
-        let mut baseline = baseline.clone();
-        change(&mut baseline.speculation);
-        baseline
-    };
-    let several = Baseline {
-        swarm_id: "speculate_vote".to_owned(),
-        candidates: 3,
-        ..serial.clone()
-    };
-    let mut third = several.clone();
-    third.swarm_id = "tournament".to_owned();
-    let (to_two, to_three, to_serial) = ([1, 1, 1, 4], [1, 2, 1, 4], [0, 0, 1, 4]);
-    let rows = [
-        ("to several", to_two, serial.clone(), None),
-        (
-            "forbidden",
-            to_two,
-            with(&serial, |s| s.enabled = false),
-            Some(Reason::SwarmMismatch),
-        ),
-        (
-            "no slots",
-            to_two,
-            with(&serial, |s| s.free_slots = 1),
-            Some(Reason::SwarmMismatch),
-        ),
-        (
-            "one toolchain",
-            to_two,
-            with(&serial, |s| s.toolchains = Some(1)),
-            Some(Reason::SwarmMismatch),
-        ),
-        (
-            "two toolchains for three",
-            to_three,
-            with(&serial, |s| s.toolchains = Some(2)),
-            Some(Reason::ToolchainUnavailable),
-        ),
-        (
-            "two slots for three",
-            to_three,
-            with(&serial, |s| s.free_slots = 2),
-            Some(Reason::MaxCandidatesExceedsCap),
-        ),
-        ("to one", to_serial, several.clone(), None),
-        (
-            "to one, but several are required",
-            to_serial,
-            with(&several, |s| s.required = true),
-            Some(Reason::SwarmMismatch),
-        ),
-        (
-            "between kinds of several",
-            to_two,
-            third,
-            Some(Reason::SwarmMismatch),
-        ),
-        (
-            "no toolchain at all",
-            to_serial,
-            with(&serial, |s| s.toolchains = Some(0)),
-            Some(Reason::ToolchainUnavailable),
-        ),
-    ];
-    each(&rows, |(_, classes, baseline, reason)| {
-        let planner = Planner::new(always(certain(*classes)), settings(Mode::Enforce)).unwrap();
-        let found = planner.decide(&input("code"), baseline).reason;
-        (found == *reason).then_some(()).ok_or(format!("{found:?}"))
-    });
-}
-
-/// A model that fails for the first three times, and how often it was asked.
-fn failing_thrice(rest: Duration) -> (Planner, Arc<AtomicUsize>) {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&asked);
-    let policy = Policy::new(
-        model("test"),
-        ActionSpace::default(),
-        Temperatures::ONE,
-        move |_| match counted.fetch_add(1, Ordering::SeqCst) {
-            0..3 => Err(Error::internal("broken", "broken")),
-            _ => Ok(certain([0, 0, 1, 4])),
-        },
-    );
-    let settings = Settings {
-        breaker: BreakerSettings { failures: 3, rest },
-        ..settings(Mode::Enforce)
-    };
-    (Planner::new(policy, settings).unwrap(), asked)
-}
-
-#[test]
-fn a_model_that_keeps_failing_is_left_alone_and_tried_again_after_a_rest() {
-    let decide = |planner: &Planner| planner.decide(&input("code"), &Baseline::default()).reason;
-    let (planner, asked) = failing_thrice(Duration::from_secs(3600));
-    for _ in 0..3 {
-        assert_eq!(decide(&planner), Some(Reason::InferenceFailed));
-    }
-    for _ in 0..5 {
-        assert_eq!(decide(&planner), Some(Reason::ModelUnavailable));
-    }
-    assert_eq!(asked.load(Ordering::SeqCst), 3);
-    let (planner, asked) = failing_thrice(Duration::ZERO);
-    for _ in 0..3 {
-        assert_eq!(decide(&planner), Some(Reason::InferenceFailed));
-    }
-    assert_eq!(decide(&planner), None);
-    assert_eq!(asked.load(Ordering::SeqCst), 4);
 }
 
 #[test]

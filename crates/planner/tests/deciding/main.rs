@@ -3,6 +3,7 @@
 
 mod action_space;
 mod bounds;
+mod breaker;
 mod checker;
 mod contracts;
 mod decide;
@@ -13,4 +14,5 @@ mod order;
 mod reliability;
 mod schemas;
 mod support;
+mod swarms;
 mod universe;

@@ -6,3 +6,4 @@
 mod fixture;
 mod graphs;
 mod recognition;
+mod writer;

@@ -6,7 +6,8 @@ use amphora_onnx::{Limits, Model};
 use amphora_planner::forward::SparseMlp;
 use amphora_runtime::{EngineChoice, OrtLocation, Session, SessionOptions, Tensor, engine};
 
-use crate::graphs::{Copies, Fault, Linear, Norm, Spelling, plain, write};
+use crate::graphs::{Copies, Fault, Linear, Norm, Spelling, plain};
+use crate::writer::write;
 
 fn model(spelling: &Spelling) -> Model {
     Model::from_proto(write(spelling), &Limits::default()).unwrap()
