@@ -28,6 +28,13 @@ fn the_planner_is_learned_from_runs_and_the_commands_shown_do_the_same() {
     assert_eq!(found["action"]["abstain_to_default"], false);
     let policies = found["policies"].as_array().unwrap();
     assert_eq!(policies.len(), 3);
+    let metadata = fs_err::read(scene.path("try/planner/metadata.json")).unwrap();
+    let metadata: Value = serde_json::from_slice(&metadata).unwrap();
+    // What was executed is no measure for a model that learned outcomes.
+    assert_eq!(metadata["training"]["labels"], "outcomes");
+    assert!(metadata["training"]["test_metrics"]["exact_match_accuracy"].is_null());
+    assert!(metadata["training"]["best_val_accuracy"].is_f64());
+    assert!(metadata["confidence_threshold"].is_f64());
     let first = identities(&scene);
 
     fs_err::rename(scene.path("try"), scene.path("before")).unwrap();

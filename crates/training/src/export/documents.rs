@@ -105,6 +105,14 @@ pub(super) fn metadata(
         .and_then(|report| report.pointer("/members/0/curve"));
     let epochs = member.and_then(|curve| curve.get("epochs")?.as_array().map(Vec::len));
     let best_epoch = member.and_then(|curve| curve.get("best_epoch")?.as_u64());
+    // Of the kept epoch, against what was learned; without a report, against what was executed.
+    let of_epoch = |epoch: u64| {
+        let epochs = member?.get("epochs")?.as_array()?;
+        let record = epochs.get(usize::try_from(epoch.checked_sub(1)?).ok()?)?;
+        record.get("validation_exact_match")?.as_f64()
+    };
+    let executed = || agreement.validation.as_ref().map(|v| v.exact);
+    let best_accuracy = best_epoch.and_then(of_epoch).or_else(executed);
     let model_type = source.architecture.model_type();
     let version = request.version;
     let digests = Digests {
@@ -112,7 +120,8 @@ pub(super) fn metadata(
         action_space: Some(source.action_space.digest()?),
         toolchains: request.toolchains.map(toolchains_digest),
     };
-    let test = agreement.test.as_ref();
+    // Test rows hold what was executed, which says nothing about a model that learned something else.
+    let test = agreement.test.as_ref().filter(|_| !source.learned_outcomes);
     let per_head: Option<Map<String, Value>> = test.map(|test| {
         let heads = Head::ALL.into_iter().zip(test.heads);
         heads
@@ -128,7 +137,8 @@ pub(super) fn metadata(
             "example_count": request.dataset.meta.example_count,
             "epochs": epochs,
             "best_epoch": best_epoch,
-            "best_val_accuracy": agreement.validation.as_ref().map(|v| v.exact),
+            "best_val_accuracy": best_accuracy,
+            "labels": if source.learned_outcomes { "outcomes" } else { "executed" },
             "test_metrics": {
                 "exact_match_accuracy": test.map(|test| test.exact),
                 "per_head_accuracy": per_head,

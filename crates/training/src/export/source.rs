@@ -30,6 +30,8 @@ pub(super) struct Source {
     pub(super) tokenizer: TokenizerConfig,
     /// The vocabulary of a token model.
     pub(super) vocabulary: Option<Vocabulary>,
+    /// Whether it learned from what actions came to, and not from what was executed.
+    pub(super) learned_outcomes: bool,
     /// The report of the training run, if it is there.
     pub(super) report: Option<Value>,
     pub(super) warnings: Vec<String>,
@@ -100,6 +102,7 @@ impl Source {
             schema,
             tokenizer,
             vocabulary,
+            learned_outcomes: stage == Some("b"),
             report,
             warnings,
         })

@@ -15,7 +15,7 @@ const STYLE: &str = "\
 :root{--bg:#fff;--fg:#1c2127;--soft:#5b6570;--line:#dfe3e8;--c0:#2463a8;--c1:#c4561a;--c2:#2f7d4f;--c3:#8a3f9e;--c4:#b08a00;--c5:#127c8a;--c6:#a3244b;--c7:#9aa4ae}\
 @media(prefers-color-scheme:dark){:root{--bg:#14171a;--fg:#e6e9ec;--soft:#9aa4ae;--line:#333a41;--c0:#6aa9ea;--c1:#ee9158;--c2:#6cc492;--c3:#c98adb;--c4:#dcbb4a;--c5:#59bccb;--c6:#e27d9b;--c7:#66717c}}\
 body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}\
-main{max-width:1180px;margin:0 auto;padding:24px 20px 60px}\
+main{max-width:1300px;margin:0 auto;padding:24px 20px 60px}\
 h1{font-size:26px;margin:0 0 4px}h2{font-size:20px;margin:36px 0 8px;border-top:1px solid var(--line);padding-top:20px}h3{font-size:16px;margin:22px 0 6px}\
 p{max-width:76ch;margin:6px 0}.soft{color:var(--soft)}\
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13.5px;font-variant-numeric:tabular-nums;margin:8px 0}\
@@ -199,7 +199,8 @@ fn policies(policies: &[PolicyReport]) -> String {
     ordered.sort_by(|a, b| b.metrics.utility.total_cmp(&a.metrics.utility));
     let mut body = String::from(
         "<div class=\"scroll\"><table><thead><tr><th>policy</th><th>utility</th><th>less heuristic</th>\
-         <th>less best fixed</th><th>pass rate</th><th>agent minutes<br>per pass</th><th>regret in<br>\
+         <th>less best fixed</th><th>pass rate</th><th>agent minutes<br>per pass</th><th>minutes<br>to pass</th>\
+         <th>minutes<br>per pass</th><th>regret in<br>\
          utility</th><th>wall regret<br>minutes</th><th>relative<br>regret</th><th>failed picks</th>\
          </tr></thead><tbody>",
     );
@@ -209,7 +210,7 @@ fn policies(policies: &[PolicyReport]) -> String {
         let _ = write!(
             body,
             "<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-             <td>{}</td><td>{}</td><td>{:.1}</td></tr>",
+             <td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.1}</td></tr>",
             if strong { " class=\"strong\"" } else { "" },
             escape(&policy.name),
             cell(&policy.intervals.utility),
@@ -217,16 +218,20 @@ fn policies(policies: &[PolicyReport]) -> String {
             cell(&policy.minus_best_fixed),
             cell(&policy.intervals.pass_rate),
             cell(&policy.intervals.agent_minutes_per_pass),
+            minutes(metrics.mean_time_to_pass_ms),
+            minutes(metrics.duration_per_pass_ms),
             cell(&policy.intervals.utility_regret),
-            metrics
-                .mean_regret_ms
-                .map_or("–".to_owned(), |ms| format!("{:.1}", ms / 60_000.0)),
+            minutes(metrics.mean_regret_ms),
             format_args!("{:.2}", metrics.mean_relative_regret),
             metrics.failed_picks,
         );
     }
     body.push_str("</tbody></table></div>");
     body
+}
+
+fn minutes(ms: Option<f64>) -> String {
+    ms.map_or("–".to_owned(), |ms| format!("{:.1}", ms / 60_000.0))
 }
 
 fn three(value: f64) -> String {

@@ -139,7 +139,13 @@ pub(super) fn training(report: &TrainingReport) -> String {
         .enumerate()
         .map(|(number, member)| {
             let caption = match report.members.len() {
-                1 => "Loss by epoch; the weights of the marked epoch were kept".to_owned(),
+                1 => match report.uniform_loss {
+                    Some(loss) => format!(
+                        "Loss by epoch; the weights of the marked epoch were kept; a uniform guess has a \
+                         validation loss of {loss:.3}"
+                    ),
+                    None => "Loss by epoch; the weights of the marked epoch were kept".to_owned(),
+                },
                 _ => format!("Loss by epoch, member {}", number + 1),
             };
             curve(&member.curve, &caption)

@@ -147,13 +147,7 @@ fn train_from(
         )?;
         members.push(write_member(&task, &directory, &learner, curve)?);
     }
-    finish(
-        &task,
-        out,
-        members,
-        [training.len(), checked.len()],
-        fingerprint,
-    )
+    finish(&task, out, members, [&training, &checked], fingerprint)
 }
 
 /// Replaces the weights of a finished checkpoint by those of `model`, which was made from it, and its
@@ -180,7 +174,7 @@ fn finish(
     task: &Task,
     out: &Path,
     members: Vec<Member>,
-    [examples, validation_examples]: [usize; 2],
+    [training, checked]: [&Examples; 2],
     fingerprint: String,
 ) -> Result<TrainingReport> {
     let config = &task.config;
@@ -190,8 +184,9 @@ fn finish(
     let report = TrainingReport {
         schema_version: TrainingReport::SCHEMA_VERSION.to_owned(),
         config: config.clone(),
-        examples,
-        validation_examples,
+        examples: training.len(),
+        validation_examples: checked.len(),
+        uniform_loss: checked.uniform_loss(config.head_weights),
         members,
         fingerprint,
     };

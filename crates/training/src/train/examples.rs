@@ -97,6 +97,25 @@ impl Examples {
         Ok(())
     }
 
+    /// The mean loss of whoever holds every valid class for equally probable: what training has to beat.
+    /// `None` for outcomes and without examples.
+    pub(crate) fn uniform_loss(&self, head_weights: [f64; 4]) -> Option<f64> {
+        let Targets::Classes(targets) = &self.targets else {
+            return None;
+        };
+        let of_row = |row: &Vec<HeadTarget>| -> f64 {
+            let heads = row.iter().zip(head_weights);
+            let valid = |head: &HeadTarget| head.valid.iter().filter(|valid| **valid).count();
+            heads
+                .map(|(head, counts)| counts * (valid(head).max(1) as f64).ln())
+                .sum()
+        };
+        let weighted = targets.iter().zip(&self.weights);
+        let sum: f64 = weighted.map(|(row, weight)| weight * of_row(row)).sum();
+        let weight: f64 = self.weights.iter().sum();
+        (weight > 0.0).then(|| sum / weight)
+    }
+
     /// The labels that conditioned heads assume of the heads before them.
     pub(crate) fn choices(&self, batch: &[usize], decoding: Decoding) -> Option<Vec<Vec<usize>>> {
         match (&self.targets, decoding) {

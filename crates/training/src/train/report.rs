@@ -66,6 +66,10 @@ pub struct TrainingReport {
     pub examples: usize,
     /// Validation examples.
     pub validation_examples: usize,
+    /// What the validation loss would be if every valid class were held for equally probable; absent for a
+    /// value model or without validation rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uniform_loss: Option<f64>,
     /// The members.
     pub members: Vec<Member>,
     /// Digest of the configuration and the examples.

@@ -112,7 +112,7 @@ fn the_shipped_grid_is_a_grid() {
         fs_err::read_to_string(amphora_testing::repository().join("examples/planner_grid.toml"))
             .unwrap();
     let runs = Grid::parse(&text).unwrap().runs().unwrap();
-    assert_eq!(runs.len(), 42);
+    assert_eq!(runs.len(), 43);
     let ways: Vec<(&str, &str)> = runs
         .iter()
         .filter(|run| run.axis == "decoding")

@@ -78,6 +78,7 @@ fn the_bundle_holds_every_artifact_with_the_documents_keys() {
         (&json!(65), &json!(3))
     );
     assert!((0.0..=1.0).contains(&training["best_val_accuracy"].as_f64().unwrap()));
+    assert_eq!(training["labels"], "executed");
     for head in HEADS {
         let accuracy = &training["test_metrics"]["per_head_accuracy"][head];
         assert!((0.0..=1.0).contains(&accuracy.as_f64().unwrap()));

@@ -69,6 +69,13 @@ fn training_stops_early_and_keeps_the_best_weights() {
         "{kept}, not {least}: {losses:?}"
     );
     assert!((kept - losses[losses.len() - 1]).abs() > 1e-4);
+    let uniform = |row: &TrainingRow| -> f64 {
+        let masks = row.input.action_space.masks(&row.input.job_type);
+        let valid = masks.map(|mask| mask.iter().filter(|valid| **valid).count() as f64);
+        valid.map(f64::ln).iter().sum()
+    };
+    let uniform = rows[48..].iter().map(uniform).sum::<f64>() / (rows.len() - 48) as f64;
+    assert!((report.uniform_loss.unwrap() - uniform).abs() < 1e-12);
 }
 
 fn curve_of(config: &TrainConfig) -> (Curve, TrainingReport) {
