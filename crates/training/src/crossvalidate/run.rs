@@ -48,7 +48,7 @@ pub struct CrossValidation {
 /// A policy that can be exported is judged twice. As it was trained (`mlp-as-trained`), and drawn back
 /// to the label frequencies (`mlp`) as far as its validation tasks say: the share of what it learned
 /// that is kept is the one with the highest utility there, if that is beyond chance above the utility
-/// of keeping nothing; else nothing is kept.
+/// of keeping nothing; else nothing is kept. Each share is judged calibrated, as it would be deployed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scheme {
     /// Tasks held out.

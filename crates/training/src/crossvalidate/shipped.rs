@@ -5,7 +5,6 @@ use std::path::Path;
 
 use amphora_error::{Error, Result};
 use amphora_planner::contracts::DatasetRow;
-use amphora_planner::decode::Temperatures;
 use amphora_planner::replay::Trials;
 
 use super::CrossValidation;
@@ -32,18 +31,25 @@ pub(super) fn drawn_back(
 ) -> Result<(f64, TrainedModel)> {
     let utilities = |share: f64| -> Result<(TrainedModel, BTreeMap<String, f64>)> {
         let drawn = model.drawn_back(rows, share)?;
+        let model = Model::Trained(Box::new(drawn.clone()));
+        // Judged as it would be deployed: temperatures and threshold decide what is executed too.
+        let calibrated = calibrate(&model, &part.validation, part.known(), settings)?;
         let answers = judge(
-            &Model::Trained(Box::new(drawn.clone())),
+            &model,
             &part.validation,
             part.known(),
             settings,
-            &Temperatures::ONE,
-            0.0,
+            &calibrated.temperatures.temperatures()?,
+            calibrated.threshold,
         )?;
         let mut tasks: BTreeMap<String, (f64, f64)> = BTreeMap::new();
         for row in answers {
             let task = tasks.entry(row.issue).or_default();
-            *task = (task.0 + row.utility, task.1 + 1.0);
+            let utility = match row.taken {
+                true => row.utility,
+                false => row.baseline_utility,
+            };
+            *task = (task.0 + utility, task.1 + 1.0);
         }
         let means = tasks
             .into_iter()
