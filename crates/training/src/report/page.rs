@@ -238,11 +238,21 @@ fn three(value: f64) -> String {
     format!("{value:.3}")
 }
 
+/// The share left to the baseline, and below it what of that was no valid action.
+fn abstains(model: &ModelReport) -> String {
+    let mut cell = format!("{:.0} %", 100.0 * model.abstain_rate);
+    if model.invalid_rate > 0.0 {
+        let invalid = 100.0 * model.invalid_rate;
+        let _ = write!(cell, "<br><small>{invalid:.0} % invalid</small>");
+    }
+    cell
+}
+
 fn models(models: &[ModelReport]) -> String {
     let mut body = String::from(
         "<h3>Decisions of the models</h3><div class=\"scroll\"><table><thead><tr><th>model</th>\
          <th>ECE taken</th><th>ECE all</th><th>MCE</th><th>Brier</th><th>confidence</th>\
-         <th>abstains</th><th>invalid</th><th>swarm</th><th>candidates</th><th>minutes</th><th>iterations</th>\
+         <th>abstains</th><th>swarm</th><th>candidates</th><th>minutes</th><th>iterations</th>\
          <th>exact</th><th>majority<br>exact</th><th>entropy</th><th>top 1</th><th>actions</th>\
          </tr></thead><tbody>",
     );
@@ -250,8 +260,8 @@ fn models(models: &[ModelReport]) -> String {
         let heads = model.agreement.heads;
         let _ = write!(
             body,
-            "<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.0} %</td>\
-             <td>{:.0} %</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+            "<tr{}><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
+             <td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
              <td>{}</td></tr>",
             if model.name == SHIPPED {
                 " class=\"strong\""
@@ -264,8 +274,7 @@ fn models(models: &[ModelReport]) -> String {
             three(model.decisions.mce),
             three(model.decisions.brier),
             three(model.decisions.confidence),
-            100.0 * model.abstain_rate,
-            100.0 * model.invalid_rate,
+            abstains(model),
             three(heads[0]),
             three(heads[1]),
             three(heads[2]),
@@ -371,7 +380,7 @@ fn terms(settings: &Settings) -> String {
          share passed. ECE = &Sigma; n<sub>b</sub>/n |correct<sub>b</sub> &minus; \
          confidence<sub>b</sub>| over ten bins. The columns <em>swarm</em> to <em>exact</em> are the \
          shares of answers that agree with the label or with an action that is as good; <em>majority \
-         exact</em> is the share of the most frequent label. <em>Invalid</em> answers, possible only where \
+         exact</em> is the share of the most frequent label. <em>invalid</em> answers, possible only where \
          every head decides by itself, are left to the baseline.</p>\
          <p><strong>mlp, transformer, urm</strong> are drawn back to the frequencies of their training \
          labels as far as their validation tasks say: of what was learned, the share is kept that is \

@@ -125,6 +125,17 @@ fn a_report_with_numbers_that_are_none_is_read_back() {
 }
 
 #[test]
+fn the_page_tells_of_invalid_answers_where_there_are_any() {
+    let scene = Scene::new();
+    let found = small_fold(&scene, &[ModelKind::Mlp]);
+    let mut report = cross_validated(&scene.dataset, &scene.trials, &settings(), found);
+    assert!(!page(&report, "valid", None).contains("% invalid"));
+    let models = &mut report.cross_validation.as_mut().unwrap().by_task.models;
+    models[0].invalid_rate = 0.25;
+    assert!(page(&report, "invalid", None).contains("25 % invalid"));
+}
+
+#[test]
 fn drift_is_zero_against_itself_and_seen_when_planted() {
     let scene = Scene::new();
     let found = small_fold(&scene, &[ModelKind::Mlp]);
