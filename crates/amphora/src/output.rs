@@ -72,6 +72,22 @@ pub(crate) fn not_over(output: &Path, input: &Path) -> Result<()> {
     }
 }
 
+/// Refuses an `output` in the directory `input` that it is made from.
+pub(crate) fn not_within(output: &Path, input: &Path) -> Result<()> {
+    let (Some(place), Ok(input)) = (nearest_real(output), fs_err::canonicalize(input)) else {
+        return Ok(());
+    };
+    match place.starts_with(&input) {
+        false => Ok(()),
+        true => Err(Error::usage(
+            "output-in-input",
+            "the output would lie among the files that it is made from",
+        )
+        .in_file(output)
+        .hint("name a place outside that directory")),
+    }
+}
+
 /// The real path of the lowest part of `path` that exists.
 fn nearest_real(path: &Path) -> Option<PathBuf> {
     let absolute = std::path::absolute(path).ok()?;

@@ -15,6 +15,7 @@ use amphora_training::train::{ModelKind, REPORT};
 
 use super::bundle;
 use crate::Engines;
+use crate::output::{not_over, not_within, outside_bundles};
 
 pub use amphora_training::evaluate::{Decode, Evaluation, PolicyReport, Settings};
 
@@ -133,7 +134,17 @@ pub fn evaluate(request: &EvaluateRequest, progress: &mut dyn FnMut(&str)) -> Re
     };
     if let Some(path) = &request.calibration {
         let calibrated = found.calibrated.as_ref().ok_or_else(calibrates_nothing)?;
-        durable::write_file(path, &json::to_pretty_bytes(&calibrated.to_json())?)?;
+        let mut document = calibrated.to_json();
+        let checkpoint = request
+            .cross_validate
+            .as_ref()
+            .map_or(request.model.as_ref(), |cross| cross.checkpoint.as_ref());
+        let weights = checkpoint.map(|folder| folder.join(amphora_training::checkpoint::MODEL));
+        if let Some(weights) = weights.filter(|path| path.is_file()) {
+            document["checkpoint_sha256"] =
+                OpenedFile::open(&weights)?.digest()?.to_string().into();
+        }
+        durable::write_file(path, &json::to_pretty_bytes(&document)?)?;
     }
     if let Some(older) = older {
         found.drift = Some(evaluate::drift(&older.snapshot, &found.snapshot));
@@ -170,6 +181,20 @@ fn check(request: &EvaluateRequest) -> Result<()> {
             return Err(calibrates_nothing());
         }
         _ => {}
+    }
+    let inputs = [
+        request.trials.as_deref(),
+        request.baseline_report.as_deref(),
+    ];
+    let folders = [Some(request.dataset.as_path()), request.model.as_deref()];
+    for output in [&request.calibration, &request.page].into_iter().flatten() {
+        outside_bundles(output)?;
+        for input in inputs.into_iter().flatten() {
+            not_over(output, input)?;
+        }
+        for folder in folders.into_iter().flatten() {
+            not_within(output, folder)?;
+        }
     }
     if request.gate.is_some() && request.trials.is_none() {
         return Err(

@@ -59,6 +59,37 @@ fn the_planner_is_learned_from_runs_and_the_commands_shown_do_the_same() {
     assert!(scene.path("try/report.html").is_file());
 
     let files = scene.files();
+    scene
+        .run(&["quickstart", "--dir", "none", "--issues", "0"])
+        .expect_code(2);
+    // Nothing is written over what it is made from, and no calibration is taken for another's.
+    let evaluate =
+        "planner evaluate --dataset try/dataset --model try/checkpoint --trials try/trials.jsonl";
+    for rest in [
+        "--report try/trials.jsonl",
+        "--calibration try/checkpoint/config.json",
+        "--report try/dataset/page.html",
+        "--resamples 0",
+        "--replays 0",
+    ] {
+        let line = format!("{evaluate} {rest}");
+        scene
+            .run(&line.split(' ').collect::<Vec<_>>())
+            .expect_code(2);
+    }
+    assert_eq!(scene.files(), files);
+    let calibration = fs_err::read_to_string(scene.path("try/calibration.json")).unwrap();
+    let mut calibration: Value = serde_json::from_str(&calibration).unwrap();
+    calibration["checkpoint_sha256"] = "0".repeat(64).into();
+    scene.write("other.json", calibration.to_string());
+    let export = "planner export --checkpoint try/checkpoint --dataset try/dataset --out x --calibration other.json";
+    let refused = scene.run(&export.split(' ').collect::<Vec<_>>());
+    assert!(
+        refused.stderr.contains("fitted for other weights"),
+        "{}",
+        refused.stderr
+    );
+    fs_err::remove_file(scene.path("other.json")).unwrap();
     scene.run(&["quickstart", "--dir", "try"]).expect_code(2);
     assert_eq!(scene.files(), files);
 }

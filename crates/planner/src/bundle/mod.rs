@@ -76,9 +76,9 @@ impl PlannerBundle {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] when a file is missing, [`ErrorKind::Untrusted`] when one is not what
-    /// was sealed, [`ErrorKind::Incompatible`] when they contradict each other,
-    /// [`ErrorKind::Unsupported`] for a model that this build cannot run, and those of reading.
+    /// [`amphora_error::ErrorKind::NotFound`] when a file is missing, [`amphora_error::ErrorKind::Untrusted`] when one is not what
+    /// was sealed, [`amphora_error::ErrorKind::Incompatible`] when they contradict each other,
+    /// [`amphora_error::ErrorKind::Unsupported`] for a model that this build cannot run, and those of reading.
     pub fn open(path: &Path) -> Result<Self> {
         #[cfg(feature = "engines")]
         let engine = amphora_runtime::engine(EngineChoice::Rten, &OrtLocation::default())?;

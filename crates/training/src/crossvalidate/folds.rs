@@ -26,7 +26,10 @@ pub fn grouped_folds(tasks: &BTreeSet<String>, count: usize, seed: u64) -> Resul
             "cross-validation needs at least three folds, and a task for each",
         )
         .found(format!("{count} folds, {} tasks", tasks.len()))
-        .hint("lower --folds, or collect runs of more tasks"));
+        .hint(match count < 3 {
+            true => "take at least three folds",
+            false => "take fewer folds, or collect runs of more tasks",
+        }));
     }
     let mut order: Vec<&String> = tasks.iter().collect();
     order.sort_by_cached_key(|task| sha256(format!("{seed}:{task}").as_bytes()).to_string());

@@ -75,6 +75,9 @@ impl GateReport {
         )
         .expected("a difference in utility whose interval is above 0")
         .found(format!("{estimate:.4} [{low:.4}, {high:.4}]"))
-        .hint("do not deploy this model; the orchestrator's own rule does as well"))
+        .hint(match self.gate {
+            Gate::Heuristic => "do not deploy this model: a rule does as well",
+            Gate::BestFixed => "one action for every issue does as well",
+        }))
     }
 }

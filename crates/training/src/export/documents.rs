@@ -45,7 +45,7 @@ impl Calibration {
 }
 
 /// A calibration from a file.
-pub(super) fn supplied_calibration(path: &Path) -> Result<Calibration> {
+pub(super) fn supplied_calibration(path: &Path, checkpoint: &Digest) -> Result<Calibration> {
     let bytes = OpenedFile::open(path)?.contents(json::MAX_BYTES)?;
     let parsed = Parsed::parse(&bytes).map_err(|error| error.in_file(path))?;
     let stated = parsed.temperatures();
@@ -71,6 +71,17 @@ pub(super) fn supplied_calibration(path: &Path) -> Result<Calibration> {
                 })?,
         ),
     };
+    let other = document.get("checkpoint_sha256").and_then(Value::as_str);
+    if let Some(other) = other.filter(|other| *other != checkpoint.to_string()) {
+        return Err(Error::incompatible(
+            "calibration-checkpoint",
+            "the calibration was fitted for other weights",
+        )
+        .expected(other)
+        .found(checkpoint.to_string())
+        .in_file(path)
+        .hint("fit one for this checkpoint with `planner evaluate --calibration`"));
+    }
     Ok(Calibration {
         temperatures: Head::ALL.map(|head| stated.get(head.onnx_name()).copied().unwrap_or(1.0)),
         threshold,

@@ -130,7 +130,7 @@ pub fn export(request: &ExportRequest<'_>, step: &dyn Fn(&str)) -> Result<Export
     step("calibrating on the validation rows");
     let answers = Answers::of(&model, first.clone(), &source, request.dataset)?;
     let calibration = match request.calibration {
-        Some(path) => documents::supplied_calibration(path)?,
+        Some(path) => documents::supplied_calibration(path, &sha256(&source.weights))?,
         None => answers.fit()?,
     };
     let threshold = request.threshold.or(calibration.threshold);

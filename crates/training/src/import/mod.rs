@@ -66,6 +66,8 @@ pub struct Imported {
     pub repeated: usize,
     /// Trials of issues that are not among the issues.
     pub without_issue: usize,
+    /// Lines of the issues that hold no issue.
+    pub lines_without_issue: usize,
     /// Decisions by action.
     pub actions: BTreeMap<String, usize>,
     /// When the first decision was made.
@@ -171,6 +173,7 @@ pub fn import(request: &ImportRequest, out: &Path) -> Result<Imported> {
         left_over,
         repeated: request.trials.duplicates(),
         without_issue: request.trials.as_slice().len() - trials.as_slice().len(),
+        lines_without_issue: usize::try_from(request.issues.skipped).unwrap_or(usize::MAX),
         actions,
         first: moment(decisions.first())?,
         last: moment(decisions.last())?,

@@ -9,7 +9,7 @@ use super::trained::{TrainedModel, no_such_output, row_of};
 
 impl TrainedModel {
     /// For each input the log-probability of every action that is valid for its job, in the order of
-    /// [`ActionSpace::valid_actions`]. The probabilities of a joint or autoregressive model sum to one;
+    /// [`amphora_planner::action_space::ActionSpace::valid_actions`]. The probabilities of a joint or autoregressive model sum to one;
     /// those of independent heads are the products of their masked softmaxes, which need not.
     ///
     /// # Errors

@@ -104,7 +104,8 @@ pub(crate) fn task_of(
             &first.input.action_space,
             initial.task.encoder.clone(),
         )?;
-        let same = task.architecture == initial.task.architecture
+        let same = config.model == initial.task.config.model
+            && task.architecture == initial.task.architecture
             && config.decoding == initial.task.config.decoding
             && member_count(config) == initial.members.len()
             && task.action_space == initial.task.action_space;

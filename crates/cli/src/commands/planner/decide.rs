@@ -89,9 +89,7 @@ enum ModeArgument {
 
 pub(crate) fn run(context: &Context, arguments: &DecideArguments) -> Result<Verdict> {
     let decided = amphora::planner::decide(&request(context, arguments)?)?;
-    if let Some(path) = &arguments.record {
-        amphora::write_file(path, &json::to_pretty_bytes(&decided.record())?)?;
-    }
+    // The decision first: it must not be lost where it cannot be recorded.
     context.output.document(&decided.decision.action)?;
     let detail = decided.decision.executed_plan.fallback_detail.as_deref();
     match (decided.decision.reason, detail) {
@@ -100,13 +98,18 @@ pub(crate) fn run(context: &Context, arguments: &DecideArguments) -> Result<Verd
                 context.output.note(line);
             }
         }
-        // What a person would otherwise look for in vain.
-        (Some(Reason::ModelUnavailable | Reason::SchemaMismatch), Some(detail)) => {
+        // Asked for: nobody wonders.
+        (None | Some(Reason::PlannerOff | Reason::LogOnly), _) => {}
+        // The budgets of the answer may be those that were predicted.
+        (Some(reason), detail) => {
+            let detail = detail.map_or(String::new(), |detail| format!(" ({detail})"));
             context
                 .output
-                .note(&format!("the baseline is executed: {detail}"));
+                .note(&format!("the baseline is executed: {reason}{detail}"));
         }
-        _ => {}
+    }
+    if let Some(path) = &arguments.record {
+        amphora::write_file(path, &json::to_pretty_bytes(&decided.record())?)?;
     }
     Ok(Verdict::Yes)
 }

@@ -28,10 +28,10 @@ pub(crate) struct EvaluateArguments {
     #[arg(long, value_name = "X", default_value_t = 0.02)]
     minute_cost: f64,
     /// Replays of every task
-    #[arg(long, value_name = "N", default_value_t = 32)]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     replays: u32,
     /// Resamples of every interval
-    #[arg(long, value_name = "N", default_value_t = 2000)]
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..))]
     resamples: u32,
     /// Seed of replays, folds and intervals
     #[arg(long, value_name = "S", default_value_t = 0)]
@@ -168,10 +168,14 @@ fn words(found: &Evaluation) -> String {
             text.push_str(&line(&format!("{invalid:.0} % of the answers are invalid")));
         }
         text.push_str(&line(&format!(
-            "calibration error {:.3}, abstains from {:.0} %, exact match {:.2}",
+            "calibration error {:.3}, abstains from {:.0} %, exact match {:.2}, decides {}",
             model.taken.ece,
             100.0 * model.abstain_rate,
-            model.agreement.exact
+            model.agreement.exact,
+            match model.actions.unique_actions {
+                1 => "every issue alike".to_owned(),
+                ways => counted(ways, "way"),
+            }
         )));
     }
     if let Some(drift) = &found.drift {

@@ -84,5 +84,9 @@ pub(super) fn words(imported: &Imported) -> String {
             text.push_str(&line(&format!("{} {what}", counted(count, "trial"))));
         }
     }
+    if imported.lines_without_issue > 0 {
+        let lines = counted(imported.lines_without_issue, "line");
+        text.push_str(&line(&format!("{lines} of the issues hold no issue")));
+    }
     text
 }

@@ -84,7 +84,9 @@ pub(crate) fn run(context: &Context, arguments: &TrainArguments) -> Result<Verdi
             _ => format!("member {member}/{members}, "),
         };
         let validation = progress.epochs.last().and_then(|last| last.validation_loss);
-        let validation = validation.map_or(String::new(), |loss| format!(", validation {loss:.4}"));
+        // Of the epoch before: this one is validated when it is over.
+        let validation =
+            validation.map_or(String::new(), |loss| format!(", last validation {loss:.4}"));
         let text = format!(
             "{part}epoch {epoch}/{epochs}: loss {:.4}{validation}",
             progress.loss

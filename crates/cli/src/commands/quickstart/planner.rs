@@ -62,6 +62,13 @@ impl Outcome {
 }
 
 pub(super) fn run(context: &Context, arguments: &QuickstartArguments) -> Result<Verdict> {
+    if arguments.issues == 0 {
+        return Err(Error::usage(
+            "quickstart-issues",
+            "there is nothing to learn from without an issue",
+        )
+        .hint("give --issues a number from 1 on"));
+    }
     let job = Job::new(context, arguments)?;
     if let Some(taken) = job.taken() {
         return Err(Error::usage(
@@ -330,13 +337,7 @@ impl<'a> Job<'a> {
         bundle: &std::path::Path,
     ) -> Result<PlannerAction> {
         let shown = self.shown();
-        let Some(last) = self.arguments.issues.checked_sub(1) else {
-            return Err(Error::usage(
-                "quickstart-issues",
-                "there is no issue to decide on",
-            ));
-        };
-        let id = format!("sim-{last:04}");
+        let id = format!("sim-{:04}", self.arguments.issues.saturating_sub(1));
         let now = self.context.now()?;
         steps.run(
             format!("amphora planner decide --issue {id} --issues {shown}/issues.jsonl --archives {shown}/archives --toolchain-timeout {TIMEOUT_SECONDS} --bundle {}", bundle.display()),
