@@ -194,4 +194,8 @@ fn fine_tuning_starts_from_the_weights_of_another_model() {
     wider.sizes.d_hidden *= 2;
     let refused = into(&first, &wider, "wider").err().unwrap();
     assert_eq!(refused.rule(), "initial-model");
+    // A sequence model has weights for tokens, whatever an mlp is asked for.
+    let urm = train_in_memory(&rows[..40], &rows[40..], &quick(ModelKind::Urm)).unwrap();
+    let refused = into(&urm, &config, "other").err().unwrap();
+    assert_eq!(refused.rule(), "initial-model");
 }
