@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use amphora_error::{Error, Result};
-use amphora_files::durable::{Published, StagingDirectory};
+use amphora_files::durable::{self, Published, StagingDirectory};
 
 /// Refuses a place where something is already.
 pub(crate) fn refuse_existing(out: &Path) -> Result<()> {
@@ -31,6 +31,8 @@ pub(crate) fn publish_directory(
     };
     fs_err::create_dir_all(parent)
         .map_err(|source| Error::from_io("creating the directory", parent, source))?;
+    // What killed runs left beside it; nothing that somebody still writes.
+    durable::sweep_stale(parent, durable::STALE_AGE)?;
     let staging = StagingDirectory::create_in(parent)?;
     fill(&staging)?;
     match staging.publish(name)? {

@@ -21,6 +21,27 @@ fn a_dataset_is_read_as_it_was_written_and_never_overwritten() {
 }
 
 #[test]
+fn what_a_killed_run_left_beside_the_output_is_swept() {
+    let scene = Scene::new(10);
+    let left = scene.path(".amphora-tmp-left");
+    fs_err::create_dir(&left).unwrap();
+    fs_err::write(left.join("half"), b"...").unwrap();
+    let dataset = scene.build().unwrap();
+    // A moment old: somebody may be about to lock it.
+    dataset.write(&scene.path("first")).unwrap();
+    assert!(left.exists());
+    let hour = std::time::Duration::from_secs(3600);
+    let then = std::time::SystemTime::now() - hour;
+    fs_err::File::open(&left)
+        .unwrap()
+        .set_modified(then)
+        .unwrap();
+    dataset.write(&scene.path("second")).unwrap();
+    assert!(!left.exists());
+    assert!(scene.path("first").is_dir());
+}
+
+#[test]
 fn the_hash_is_what_its_definition_says() {
     let scene = Scene::new(10);
     let dataset = scene.build().unwrap();
