@@ -39,7 +39,7 @@ mod weights;
 pub use conv2d_fsq::{Activation, Conv2dFsqConfig, Convolution};
 pub use encoder::{
     Activation as EncoderActivation, Classifier, EncoderConfig, EncoderFamily, EncoderTask, Layer,
-    Positions,
+    Positions, Segments,
 };
 pub use mlp::{MlpConfig, MlpLayer};
 pub use ports::{Axis, Port, Values};

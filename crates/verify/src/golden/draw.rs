@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use amphora_checkpoint::architecture::Architecture;
+use amphora_checkpoint::architecture::{Architecture, Segments};
 use amphora_error::{Error, Result, quoted};
 use amphora_models::{Array, Data};
 
@@ -50,7 +50,7 @@ pub(super) fn draw(architecture: &Architecture, cases: usize) -> Result<Vec<Draw
         Architecture::Encoder(config) => {
             let (vocabulary, padding) = (config.vocab_size, config.pad_id);
             let mut drawn = tokens(&mut random, vocabulary, padding, config.max_len(), cases)?;
-            if config.family.segments {
+            if config.family.segments == Segments::Input {
                 for batch in &mut drawn {
                     segments(&mut random, config.segments, batch)?;
                 }

@@ -1,6 +1,6 @@
 //! `bert` (Devlin et al. 2018), as Hugging Face's `BertModel` stores it.
 
-use super::{Activation, Classifier, EncoderFamily, Keys, Layer, Positions};
+use super::{Activation, Classifier, EncoderFamily, Keys, Layer, Positions, Segments};
 
 pub(super) const BERT: EncoderFamily = EncoderFamily {
     model_type: "bert",
@@ -14,7 +14,7 @@ pub(super) const BERT: EncoderFamily = EncoderFamily {
         activation: "hidden_act",
     },
     positions: Positions::FromZero,
-    segments: true,
+    segments: Segments::Input,
     layer: Layer {
         list: "encoder.layer",
         query: "attention.self.query",

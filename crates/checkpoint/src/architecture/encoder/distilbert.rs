@@ -1,6 +1,6 @@
 //! `distilbert` (Sanh et al. 2019): BERT without segments and pooler, under names of its own.
 
-use super::{Activation, Classifier, EncoderFamily, Keys, Layer, Positions};
+use super::{Activation, Classifier, EncoderFamily, Keys, Layer, Positions, Segments};
 
 pub(super) const DISTILBERT: EncoderFamily = EncoderFamily {
     model_type: "distilbert",
@@ -14,7 +14,7 @@ pub(super) const DISTILBERT: EncoderFamily = EncoderFamily {
         activation: "activation",
     },
     positions: Positions::FromZero,
-    segments: false,
+    segments: Segments::None,
     layer: Layer {
         list: "transformer.layer",
         query: "attention.q_lin",

@@ -30,8 +30,8 @@ pub struct EncoderFamily {
     keys: Keys,
     /// The position of the first token.
     pub positions: Positions,
-    /// Whether `token_type_ids` is an input.
-    pub segments: bool,
+    /// What it knows of segments.
+    pub segments: Segments,
     /// The modules of one layer.
     pub layer: Layer,
     /// A dense layer over the first token that the bare encoder may hold; its result is no output.
@@ -48,6 +48,17 @@ struct Keys {
     attention_heads: &'static [&'static str],
     inner: &'static [&'static str],
     activation: &'static str,
+}
+
+/// What a family knows of the segments of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Segments {
+    /// Nothing: there is no table of them.
+    None,
+    /// A table, of which every token takes the first row.
+    First,
+    /// A table, and `token_type_ids` as an input.
+    Input,
 }
 
 /// Which row of the position table a token takes.
@@ -205,9 +216,11 @@ impl EncoderConfig {
             attention_heads,
             inner: reader.size(object, spelled(keys.inner), 1..=MAX_SIZE),
             positions: reader.size(object, "max_position_embeddings", least..=MAX_SIZE),
-            segments: match family.model_type {
-                "distilbert" => 0,
-                _ => reader.size_or(object, "type_vocab_size", 1..=MAX_SIZE, 2),
+            segments: match family.segments {
+                Segments::None => 0,
+                Segments::First | Segments::Input => {
+                    reader.size_or(object, "type_vocab_size", 1..=MAX_SIZE, 2)
+                }
             },
             layer_norm_eps: reader.epsilon_or(object, "layer_norm_eps", 1e-12),
             pad_id,
@@ -289,7 +302,7 @@ impl EncoderConfig {
 
     pub(super) fn inputs(&self) -> Vec<Port> {
         let mut ports = super::ports::token_inputs(self.vocab_size, self.max_len());
-        if self.family.segments {
+        if self.family.segments == Segments::Input {
             let shape = [Axis::batch(), Axis::sequence(self.max_len())];
             let values = Values::Index {
                 below: self.segments,

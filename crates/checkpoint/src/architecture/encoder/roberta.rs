@@ -2,14 +2,14 @@
 //! padding and skip it.
 
 use super::bert::BERT;
-use super::{Activation, Classifier, EncoderFamily, Positions};
+use super::{Activation, Classifier, EncoderFamily, Positions, Segments};
 
 pub(super) const ROBERTA: EncoderFamily = EncoderFamily {
     model_type: "roberta",
     class: "Roberta",
     prefix: "roberta",
     positions: Positions::AfterPadding,
-    segments: false,
+    segments: Segments::First,
     classifier: Classifier {
         dense: "classifier.dense",
         activation: Activation::Tanh,
