@@ -73,6 +73,7 @@ pub(crate) fn not_over(output: &Path, input: &Path) -> Result<()> {
 }
 
 /// Refuses an `output` in the directory `input` that it is made from.
+#[cfg(feature = "training")]
 pub(crate) fn not_within(output: &Path, input: &Path) -> Result<()> {
     let (Some(place), Ok(input)) = (nearest_real(output), fs_err::canonicalize(input)) else {
         return Ok(());

@@ -10,6 +10,8 @@ use amphora_training::dataset::Dataset;
 use amphora_training::evaluate::Settings;
 use amphora_training::metrics::Bootstrap;
 
+use super::import::toolchains;
+
 pub use amphora_training::ablate::{Ablation, AblationRow};
 
 /// The largest grid that is read.
@@ -46,10 +48,7 @@ pub fn ablate(request: &AblateRequest, progress: &mut dyn FnMut(&str)) -> Result
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| Error::malformed("grid", "the grid is not UTF-8").in_file(&request.grid))?;
     let grid = Grid::parse(text).map_err(|error| error.in_file(&request.grid))?;
-    let toolchains = match request.toolchains.is_empty() {
-        true => trials.toolchains(),
-        false => request.toolchains.clone(),
-    };
+    let toolchains = toolchains(&trials, &request.toolchains);
     let settings = Settings {
         minute_cost: request.minute_cost,
         seed: request.seed,

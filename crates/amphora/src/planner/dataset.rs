@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use amphora_error::Result;
+use amphora_planner::action_space::ActionSpace;
 use amphora_planner::contracts::{BenchSummary, DatasetMeta, Objective, RunSummary};
 use amphora_planner::history::archives::{self, ArchivedRun};
 use amphora_planner::history::world_runs::{self, WorldFilter};
@@ -15,7 +16,7 @@ use amphora_training::dataset::{BuildRequest, Dataset, build};
 use amphora_training::stats::{Stats, stats};
 use serde::Serialize;
 
-use super::import::{action_space, toolchains};
+use super::import::toolchains;
 use crate::output::outside_bundles;
 
 /// What a dataset is built from.
@@ -129,10 +130,12 @@ fn built(request: &DatasetRequest) -> Result<Built> {
         .transpose()?;
     let collect = |folder| world_runs::collect(folder, universe.as_ref(), &WorldFilter::default());
     let world_runs = request.world_runs.as_deref().map(collect).transpose()?;
+    let named = request.action_space.as_deref();
+    let action_space = named.map(ActionSpace::read).transpose()?;
     let dataset = build(&BuildRequest {
         runs: &collected,
         issues: &issues,
-        action_space: action_space(request.action_space.as_deref())?.as_ref(),
+        action_space: action_space.as_ref(),
         world_runs: world_runs.as_ref(),
         similar: request.similar,
         universe: universe.as_ref(),

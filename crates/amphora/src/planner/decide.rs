@@ -199,12 +199,7 @@ fn read(
     })?;
     let history = history(archives.as_deref(), world_runs.as_deref(), universe)?;
     let action_space = match space {
-        Some(path) => {
-            let bytes = amphora_files::OpenedFile::open(path)?.contents(json::MAX_BYTES)?;
-            let space = ActionSpace::from_json(&bytes);
-            let checked = space.and_then(|space| space.check_rules().map(|()| space));
-            checked.map_err(|error| error.in_file(path))?
-        }
+        Some(path) => ActionSpace::read(path)?,
         None => {
             let usual = bundle.map_or_else(ActionSpace::default, |b| b.action_space().clone());
             match universe {

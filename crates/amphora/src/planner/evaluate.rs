@@ -14,6 +14,7 @@ use amphora_training::report;
 use amphora_training::train::{ModelKind, REPORT};
 
 use super::bundle;
+use super::import::toolchains;
 use crate::Engines;
 use crate::output::{not_over, not_within, outside_bundles};
 
@@ -60,6 +61,13 @@ pub struct EvaluateRequest {
     pub page: Option<PathBuf>,
     /// The command that the page names.
     pub command: Option<String>,
+}
+
+impl EvaluateRequest {
+    /// Where the checkpoint of the shipped policy goes.
+    fn shipped(&self) -> Option<&Path> {
+        self.cross_validate.as_ref()?.checkpoint.as_deref()
+    }
 }
 
 /// How to cross-validate.
@@ -109,9 +117,14 @@ pub fn evaluate(request: &EvaluateRequest, progress: &mut dyn FnMut(&str)) -> Re
     let mut found = match (&recipe, &request.model) {
         (Some(recipe), _) => {
             let trials = trials.as_ref().ok_or_else(needs_outcomes)?;
-            let checkpoint = request.cross_validate.as_ref();
-            let checkpoint = checkpoint.and_then(|cross| cross.checkpoint.as_deref());
-            cross_validated(recipe, checkpoint, &dataset, trials, &settings, progress)?
+            cross_validated(
+                recipe,
+                request.shipped(),
+                &dataset,
+                trials,
+                &settings,
+                progress,
+            )?
         }
         (None, Some(path)) => {
             progress("judging the model");
@@ -135,10 +148,10 @@ pub fn evaluate(request: &EvaluateRequest, progress: &mut dyn FnMut(&str)) -> Re
     if let Some(path) = &request.calibration {
         let calibrated = found.calibrated.as_ref().ok_or_else(calibrates_nothing)?;
         let mut document = calibrated.to_json();
-        let checkpoint = request
-            .cross_validate
-            .as_ref()
-            .map_or(request.model.as_ref(), |cross| cross.checkpoint.as_ref());
+        let checkpoint = match request.cross_validate {
+            Some(_) => request.shipped(),
+            None => request.model.as_deref(),
+        };
         let weights = checkpoint.map(|folder| folder.join(amphora_training::checkpoint::MODEL));
         if let Some(weights) = weights.filter(|path| path.is_file()) {
             document["checkpoint_sha256"] =
@@ -177,7 +190,7 @@ fn check(request: &EvaluateRequest) -> Result<()> {
     match &request.cross_validate {
         None if request.model.is_none() => return Err(no_model()),
         Some(_) if request.trials.is_none() => return Err(needs_outcomes()),
-        Some(cross) if cross.checkpoint.is_none() && request.calibration.is_some() => {
+        Some(_) if request.shipped().is_none() && request.calibration.is_some() => {
             return Err(calibrates_nothing());
         }
         _ => {}
@@ -202,8 +215,7 @@ fn check(request: &EvaluateRequest) -> Result<()> {
                 .hint("give recorded trials with --trials"),
         );
     }
-    let ships = request.cross_validate.as_ref();
-    let ships = ships.is_some_and(|cross| cross.checkpoint.is_some());
+    let ships = request.shipped().is_some();
     if request.decode != Decode::Joint && (ships || request.calibration.is_some()) {
         return Err(Error::usage(
             "evaluate-decode",
@@ -212,8 +224,7 @@ fn check(request: &EvaluateRequest) -> Result<()> {
         .found(request.decode.name())
         .hint("leave out --checkpoint and --calibration, or decode jointly"));
     }
-    let checkpoint = request.cross_validate.as_ref();
-    match checkpoint.and_then(|cross| cross.checkpoint.as_ref()) {
+    match request.shipped() {
         Some(path) if path.try_exists().unwrap_or(true) => Err(Error::usage(
             "output-exists",
             "the checkpoint's directory exists already",
@@ -249,10 +260,8 @@ fn older(path: &Path) -> Result<Evaluation> {
 }
 
 fn settings(request: &EvaluateRequest, trials: Option<&Trials>) -> Settings {
-    let toolchains = match request.toolchains.is_empty() {
-        true => trials.map_or(Vec::new(), Trials::toolchains),
-        false => request.toolchains.clone(),
-    };
+    let named = &request.toolchains;
+    let toolchains = trials.map_or_else(|| named.clone(), |trials| toolchains(trials, named));
     Settings {
         minute_cost: request.minute_cost,
         replays: request.replays,

@@ -1,9 +1,8 @@
 //! Recorded trials become archives.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use amphora_error::Result;
-use amphora_files::json;
 use amphora_planner::action_space::ActionSpace;
 use amphora_planner::contracts::UniverseDefaults;
 use amphora_planner::history::SIMILAR_RUNS;
@@ -50,7 +49,14 @@ pub fn import_trials(request: &ImportTrialsRequest) -> Result<Imported> {
         .as_deref()
         .map(Universe::open)
         .transpose()?;
-    let space = match (&universe, action_space(request.action_space.as_deref())?) {
+    let space = match (
+        &universe,
+        request
+            .action_space
+            .as_deref()
+            .map(ActionSpace::read)
+            .transpose()?,
+    ) {
         (_, Some(space)) => space,
         (Some(universe), None) => universe.action_space(),
         (None, None) => ActionSpace::default(),
@@ -82,15 +88,4 @@ pub(crate) fn toolchains(trials: &Trials, named: &[String]) -> Vec<String> {
         [] => trials.toolchains(),
         named => named.to_vec(),
     }
-}
-
-/// The action space in the file that was named.
-pub(crate) fn action_space(path: Option<&Path>) -> Result<Option<ActionSpace>> {
-    let read = |path: &Path| {
-        let bytes = amphora_files::OpenedFile::open(path)?.contents(json::MAX_BYTES)?;
-        let space = ActionSpace::from_json(&bytes);
-        let checked = space.and_then(|space| space.check_rules().map(|()| space));
-        checked.map_err(|error| error.in_file(path))
-    };
-    path.map(read).transpose()
 }

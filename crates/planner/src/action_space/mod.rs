@@ -105,6 +105,16 @@ pub struct NamedAction {
 }
 
 impl NamedAction {
+    /// A swarm and its limits.
+    pub fn new(swarm_id: impl Into<String>, budgets: &Budgets) -> Self {
+        Self {
+            swarm_id: swarm_id.into(),
+            max_candidates_bin: budgets.max_candidates_bin,
+            max_minutes_bin: budgets.max_minutes_bin,
+            max_iterations_bin: budgets.max_iterations_bin,
+        }
+    }
+
     /// The limits, without the swarm.
     pub fn budgets(&self) -> Budgets {
         Budgets {
@@ -348,6 +358,19 @@ impl ActionSpace {
             validity_rules: rules::of_the_documents(&counts),
             ..self
         }
+    }
+
+    /// Reads a file that somebody wrote: its rules must name what is in the lists.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading, of [`Self::from_json`] and of [`Self::check_rules`].
+    pub fn read(path: &std::path::Path) -> Result<Self> {
+        let bytes =
+            amphora_files::OpenedFile::open(path)?.contents(amphora_files::json::MAX_BYTES)?;
+        let space = Self::from_json(&bytes);
+        let checked = space.and_then(|space| space.check_rules().map(|()| space));
+        checked.map_err(|error| error.in_file(path))
     }
 
     /// SHA-256, in hexadecimal, of what the space means: its lists and its rules in their order,

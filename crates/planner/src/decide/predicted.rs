@@ -23,12 +23,7 @@ impl Predicted {
     pub(super) fn of_action(action: PlannerAction) -> Self {
         Self {
             proposal: Proposal {
-                action: NamedAction {
-                    swarm_id: action.swarm_id,
-                    max_candidates_bin: action.budgets.max_candidates_bin,
-                    max_minutes_bin: action.budgets.max_minutes_bin,
-                    max_iterations_bin: action.budgets.max_iterations_bin,
-                },
+                action: NamedAction::new(action.swarm_id, &action.budgets),
                 confidence: action.confidence,
             },
             probabilities: action.probs.unwrap_or_default(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use amphora_error::{Error, Result, quoted};
 use amphora_onnx::Model;
 use amphora_planner::action_space::{Action, Head, HeadLogits, NamedAction};
-use amphora_planner::contracts::{DatasetRow, PlannerAction, PlannerInput, Split};
+use amphora_planner::contracts::{DatasetRow, PlannerInput, Split};
 use amphora_planner::decode::{Distribution, Temperatures};
 use amphora_planner::encode::{TokenBatch, Tokenizer};
 use amphora_runtime::{Engine, Session, SessionOptions, Tensor};
@@ -63,7 +63,9 @@ impl Answers {
             let rows: Vec<(&DatasetRow, Action, Vec<Action>)> = dataset
                 .split(split)
                 .filter_map(|row| {
-                    let label = source.action_space.index(&named(&row.label_action))?;
+                    let label = &row.label_action;
+                    let named = NamedAction::new(&label.swarm_id, &label.budgets);
+                    let label = source.action_space.index(&named)?;
                     let valid = source
                         .action_space
                         .valid_actions(&row.planner_input.job_type);
@@ -160,15 +162,6 @@ fn shares(
         exact: exact as f64 / n,
     });
     Ok((shares, decisions))
-}
-
-fn named(action: &PlannerAction) -> NamedAction {
-    NamedAction {
-        swarm_id: action.swarm_id.clone(),
-        max_candidates_bin: action.budgets.max_candidates_bin,
-        max_minutes_bin: action.budgets.max_minutes_bin,
-        max_iterations_bin: action.budgets.max_iterations_bin,
-    }
 }
 
 fn run(

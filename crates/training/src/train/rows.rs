@@ -75,12 +75,7 @@ impl TrainingRow {
 }
 
 fn class_of(input: &PlannerInput, swarm_id: &str, budgets: &Budgets) -> Result<Action> {
-    let named = NamedAction {
-        swarm_id: swarm_id.to_owned(),
-        max_candidates_bin: budgets.max_candidates_bin,
-        max_minutes_bin: budgets.max_minutes_bin,
-        max_iterations_bin: budgets.max_iterations_bin,
-    };
+    let named = NamedAction::new(swarm_id, budgets);
     input.action_space.index(&named).ok_or_else(|| {
         Error::incompatible(
             "training-label",
