@@ -97,7 +97,8 @@ impl Draft {
     pub fn at(path: &Path) -> Result<Self> {
         let (parent, name) = Destination::parts(path)?;
         durable::create_directory(&parent)?;
-        durable::sweep_stale(&parent, durable::STALE_AGE)?;
+        // A directory that cannot be listed can still be written to.
+        durable::sweep_stale(&parent, durable::STALE_AGE).ok();
         let staging = StagingDirectory::create_in(&parent)?;
         let destination = Destination::Directory { parent, name };
         Ok(Self::staged(destination, staging))

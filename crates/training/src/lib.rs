@@ -16,7 +16,6 @@ pub mod metrics;
 pub mod model;
 mod optimizer;
 pub mod preference;
-mod publish;
 pub mod report;
 pub mod simulator;
 pub mod stats;

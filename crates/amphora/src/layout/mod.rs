@@ -5,9 +5,8 @@ mod cyntra;
 use std::path::{Path, PathBuf};
 
 use amphora_bundle::{Bundle, BundleId};
-use amphora_error::{Error, Result};
-use amphora_files::RelativePath;
-use amphora_files::durable::{self, Published, StagingDirectory};
+use amphora_error::Result;
+use amphora_files::{RelativePath, durable};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -41,36 +40,16 @@ pub struct LaidOut {
 /// writing.
 pub fn layout(bundle: &Bundle, layout: Layout, out: &Path) -> Result<LaidOut> {
     outside_bundles(out)?;
-    let occupied = || {
-        Error::usage(
-            "output-exists",
-            "something is already there, and it is not overwritten",
-        )
-        .in_file(out)
-        .hint("choose another name, or remove it first")
-    };
-    let name = out.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| {
-        Error::usage("output-name", "the output needs a name of its own").in_file(out)
-    })?;
-    let parent = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    if fs_err::symlink_metadata(out).is_ok() {
-        return Err(occupied());
-    }
+    durable::refuse_existing(out)?;
     let files: Vec<(&str, Bytes)> = match layout {
         Layout::Cyntra => cyntra::files(bundle)?,
     };
-    durable::create_directory(parent)?;
-    let staging = StagingDirectory::create_in(parent)?;
-    for (name, bytes) in &files {
-        staging.write(&RelativePath::parse(name)?, bytes)?;
-    }
-    if staging.publish(name)? == Published::Existed {
-        return Err(occupied());
-    }
+    durable::publish_directory(out, |staging| {
+        for (name, bytes) in &files {
+            staging.write(&RelativePath::parse(name)?, bytes)?;
+        }
+        Ok(())
+    })?;
     Ok(LaidOut {
         id: bundle.id(),
         path: out.to_owned(),

@@ -14,9 +14,11 @@ use fs_err::File;
 use rustix::fs::{FlockOperation, RenameFlags};
 use rustix::io::Errno;
 
+mod publish;
 mod staging;
 mod sweep;
 
+pub use publish::{publish_directory, refuse_existing};
 pub use staging::{Published, StagingDirectory};
 pub use sweep::{STALE_AGE, sweep_stale};
 

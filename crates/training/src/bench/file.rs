@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{StageB, StageBRow};
 use crate::dataset::{sorted_line, value_of};
-use crate::publish::publish_directory;
+use amphora_files::durable::publish_directory;
 
 /// The rows with a winner.
 const EXAMPLES: &str = "best_of_k_dataset.jsonl";

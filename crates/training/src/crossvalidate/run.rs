@@ -244,7 +244,7 @@ fn scheme(
             }
             for (variant, kept, model) in variants {
                 let model = Model::Trained(Box::new(model));
-                let calibrated = calibrate(&model, &part.validation, part.known(), settings)?;
+                let (calibrated, _) = calibrate(&model, &part.validation, part.known(), settings)?;
                 let answers = judge(
                     &model,
                     &part.test,

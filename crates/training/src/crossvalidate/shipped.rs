@@ -12,11 +12,11 @@ use super::folds::grouped_folds;
 use super::learn::{exportable, spread};
 use super::run::Parts;
 use crate::dataset::Dataset;
-use crate::evaluate::{Calibrated, Model, Outcomes, Settings, calibrate, judge};
-use crate::publish::publish_directory;
+use crate::evaluate::{Calibrated, Model, Outcomes, Settings, calibrate};
 use crate::train::{
     Stage, TrainConfig, TrainedModel, TrainingReport, TrainingRow, replace_weights, train,
 };
+use amphora_files::durable::publish_directory;
 
 /// Shares of what was learned that are tried, beside none.
 const SHARES: [f64; 4] = [0.25, 0.5, 0.75, 1.0];
@@ -33,22 +33,11 @@ pub(super) fn drawn_back(
         let drawn = model.drawn_back(rows, share)?;
         let model = Model::Trained(Box::new(drawn.clone()));
         // Judged as it would be deployed: temperatures and threshold decide what is executed too.
-        let calibrated = calibrate(&model, &part.validation, part.known(), settings)?;
-        let answers = judge(
-            &model,
-            &part.validation,
-            part.known(),
-            settings,
-            &calibrated.temperatures.temperatures()?,
-            calibrated.threshold,
-        )?;
+        let (calibrated, answers) = calibrate(&model, &part.validation, part.known(), settings)?;
         let mut tasks: BTreeMap<String, (f64, f64)> = BTreeMap::new();
         for row in answers {
+            let utility = row.utility_at(calibrated.threshold);
             let task = tasks.entry(row.issue).or_default();
-            let utility = match row.taken {
-                true => row.utility,
-                false => row.baseline_utility,
-            };
             *task = (task.0 + utility, task.1 + 1.0);
         }
         let means = tasks
@@ -130,7 +119,7 @@ pub fn fit_shipped(
         let (_, drawn) = drawn_back(&trained, &learned, &part, settings)?;
         let report = replace_weights(directory, &drawn, report)?;
         let model = Model::open(directory)?;
-        let calibrated = calibrate(&model, &part.validation, part.known(), settings)?;
+        let (calibrated, _) = calibrate(&model, &part.validation, part.known(), settings)?;
         fitted = Some((report, calibrated));
         Ok(())
     })?;

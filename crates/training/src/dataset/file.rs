@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::ser::Formatter;
 
 use super::{Dataset, META_FILE, ROWS_FILE};
-use crate::publish::publish_directory;
+use amphora_files::durable::publish_directory;
 
 /// The largest file of rows that is read, in bytes.
 const MAX_BYTES: u64 = 8 << 30;

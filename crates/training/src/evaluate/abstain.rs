@@ -32,9 +32,7 @@ fn gain(judged: &[Judged], threshold: f64, settings: &Settings) -> Interval {
     let mut tasks: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for row in judged {
         let task = tasks.entry(&row.issue).or_default();
-        if row.decision.confidence < threshold {
-            task.0 += row.baseline_utility - row.utility;
-        }
+        task.0 += row.utility_at(threshold) - row.utility;
         task.1 += 1.0;
     }
     let means: Vec<f64> = tasks.values().map(|(sum, rows)| sum / rows).collect();

@@ -50,12 +50,7 @@ impl<'a> Truth<'a> {
             Self::Replayed(_, ties) => self.task(row)?.target(widths, ties, settings),
             Self::Labels(space) => {
                 let label = &row.label_action;
-                let action = space.index(&NamedAction {
-                    swarm_id: label.swarm_id.clone(),
-                    max_candidates_bin: label.budgets.max_candidates_bin,
-                    max_minutes_bin: label.budgets.max_minutes_bin,
-                    max_iterations_bin: label.budgets.max_iterations_bin,
-                })?;
+                let action = space.index(&NamedAction::new(&label.swarm_id, &label.budgets))?;
                 Some(Target::of_action(action, widths))
             }
         }
@@ -92,6 +87,15 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// The utility of what is done when answers below `threshold` go to the baseline.
+    pub(crate) fn utility_at(&self, threshold: f64) -> f64 {
+        if self.decision.confidence < threshold {
+            self.baseline_utility
+        } else {
+            self.utility
+        }
+    }
+
     /// What is done in the end.
     pub fn executed(&self) -> Action {
         if self.taken {
@@ -165,13 +169,14 @@ impl Calibrated {
     }
 }
 
-/// Fits temperatures, then the threshold, on validation rows; a bundle brings its own.
+/// Fits temperatures, then the threshold, on validation rows; a bundle brings its own. Also the answers to
+/// those rows with these temperatures, all of them taken.
 pub(crate) fn calibrate(
     model: &Model,
     rows: &[&DatasetRow],
     truth: Truth,
     settings: &Settings,
-) -> Result<Calibrated> {
+) -> Result<(Calibrated, Vec<Judged>)> {
     let inputs: Vec<_> = rows.iter().map(|row| row.planner_input.clone()).collect();
     let temperatures = match (model.temperatures(), model.logits(&inputs)?) {
         (None, Some(logits)) => {
@@ -207,26 +212,20 @@ pub(crate) fn calibrate(
     let threshold = model
         .threshold()
         .unwrap_or_else(|| threshold(&judged, settings));
-    let executed = judged.iter().map(|row| {
-        let taken = row.decision.confidence >= threshold;
-        if taken {
-            row.utility
-        } else {
-            row.baseline_utility
-        }
-    });
+    let executed = judged.iter().map(|row| row.utility_at(threshold));
     let utility = match judged.len() {
         0 => f64::NEG_INFINITY,
         rows => executed.sum::<f64>() / rows as f64,
     };
     let decisions: Vec<Decision> = judged.iter().map(|row| row.decision).collect();
-    Ok(Calibrated {
+    let calibrated = Calibrated {
         temperatures,
         threshold,
         ece: Reliability::of(&decisions).ece,
         utility,
         rows: judged.len(),
-    })
+    };
+    Ok((calibrated, judged))
 }
 
 /// Judges the answers to `rows`; rows of which the truth is not known are left out.

@@ -164,7 +164,7 @@ pub fn evaluate(request: &EvaluateRequest) -> Result<Evaluation> {
             "no test row of the dataset is of an issue that trials are recorded of",
         ));
     }
-    let calibrated = calibrate(request.model, &validation, truth, settings)?;
+    let (calibrated, _) = calibrate(request.model, &validation, truth, settings)?;
     let judged = judge(
         request.model,
         &test,

@@ -24,7 +24,7 @@ use amphora_planner::issues::{Issue, Issues};
 use amphora_planner::replay::{Recorded, Trials, wall_ms};
 use serde::Serialize;
 
-use crate::publish::{publish_directory, refuse_existing};
+use amphora_files::durable::{publish_directory, refuse_existing};
 use archive::Workcell;
 use decisions::{Formed, form};
 

@@ -3,18 +3,29 @@
 use std::path::Path;
 
 use amphora_error::{Error, Result};
-use amphora_files::durable::{self, Published, StagingDirectory};
+
+use super::{Published, STALE_AGE, StagingDirectory, create_directory, sweep_stale};
 
 /// Refuses a place where something is already.
-pub(crate) fn refuse_existing(out: &Path) -> Result<()> {
+///
+/// # Errors
+///
+/// Usage (`output-exists`).
+pub fn refuse_existing(out: &Path) -> Result<()> {
     match fs_err::symlink_metadata(out) {
         Ok(_) => Err(exists(out)),
         Err(_) => Ok(()),
     }
 }
 
-/// Fills a staging directory beside `out` and gives it that name, never replacing what is there.
-pub(crate) fn publish_directory(
+/// Fills a staging directory beside `out` and gives it that name, never replacing what is there. What
+/// killed writers left beside it is swept on the way.
+///
+/// # Errors
+///
+/// Usage: `output-exists` when something is there, `output-name` for a path without a name; those of
+/// `fill` and of writing.
+pub fn publish_directory(
     out: &Path,
     fill: impl FnOnce(&StagingDirectory) -> Result<()>,
 ) -> Result<()> {
@@ -29,10 +40,9 @@ pub(crate) fn publish_directory(
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    fs_err::create_dir_all(parent)
-        .map_err(|source| Error::from_io("creating the directory", parent, source))?;
-    // What killed runs left beside it; nothing that somebody still writes.
-    durable::sweep_stale(parent, durable::STALE_AGE)?;
+    create_directory(parent)?;
+    // A directory that cannot be listed can still be written to.
+    sweep_stale(parent, STALE_AGE).ok();
     let staging = StagingDirectory::create_in(parent)?;
     fill(&staging)?;
     match staging.publish(name)? {
