@@ -13,8 +13,8 @@ use serde_json::json;
 use crate::layout::{DOCS, GOLDEN, IO_CONTRACT, MODELS, VALIDATION};
 use crate::manifest::{
     ApiVersion, Assets, Compatibility, Dependencies, ExecutionFile, FileEntry, Format, FormatEntry,
-    Framework, Golden, Graph, Identity, Io, Kind, ManifestFields, Metadata, Performance,
-    Provenance, Requirements, Spec,
+    Framework, Generation, Golden, Graph, Identity, Io, Kind, ManifestFields, Metadata,
+    Performance, Provenance, Requirements, Spec,
 };
 use crate::name::is_segment;
 use crate::store::{Destination, Store};
@@ -52,6 +52,8 @@ pub struct Details {
     pub assets: Assets,
     /// Where the model came from.
     pub provenance: Provenance,
+    /// How a language model writes.
+    pub generation: Option<Generation>,
     /// What the model needs.
     pub requirements: Option<Requirements>,
     /// How it performs.
@@ -73,6 +75,7 @@ impl Details {
             formats: BTreeMap::new(),
             assets: Assets::default(),
             provenance: Provenance::default(),
+            generation: None,
             requirements: None,
             performance: None,
             dependencies: None,
@@ -252,6 +255,7 @@ impl Draft {
                 io: entry.io.clone(),
                 entry: details.entry,
                 graphs: self.graphs.clone(),
+                generation: details.generation,
                 requirements: details.requirements,
                 performance: details.performance,
                 dependencies: details.dependencies,

@@ -1,5 +1,6 @@
 //! `manifest.yaml`: the only source of truth of a bundle.
 
+mod generation;
 mod golden;
 mod io;
 mod metadata;
@@ -16,8 +17,9 @@ use amphora_files::{Digest, RelativePath};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use generation::{Generation, Sampling};
 pub use golden::{Golden, GoldenKind, Tolerance};
-pub use io::{Io, IoSpec, Preprocessing};
+pub use io::{Io, IoSpec, Pooling, Postprocessing, Preprocessing};
 pub use metadata::{
     Author, Distribution, DistributionPackage, Metadata, Provenance, Registry, Source,
 };

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::golden::finite;
-use super::{FileEntry, Io};
+use super::{FileEntry, Generation, Io};
 
 /// What goes in, what comes out, what runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,6 +23,9 @@ pub struct Spec {
     pub entry: String,
     /// Every graph, by name.
     pub graphs: BTreeMap<String, Graph>,
+    /// How a language model writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
     /// What the model needs to run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requirements: Option<Requirements>,
@@ -76,7 +79,7 @@ pub struct ExecutionFile {
 }
 
 /// One ONNX graph.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Graph {
     /// The ONNX file.

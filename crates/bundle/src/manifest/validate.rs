@@ -35,6 +35,7 @@ pub(super) fn validate(fields: &ManifestFields) -> Result<()> {
     format(fields, &mut faults);
     formats(fields, &mut faults);
     references(fields, &mut faults);
+    generation(fields, &mut faults);
     golden(fields, &mut faults);
     requirements(fields, &mut faults);
     performance(fields, &mut faults);
@@ -293,6 +294,26 @@ fn formats(fields: &ManifestFields, faults: &mut Faults) {
 fn references(fields: &ManifestFields, faults: &mut Faults) {
     for (key, path) in fields.assets.paths() {
         must_be_listed(fields, &format!("assets.{key}"), path, faults);
+    }
+}
+
+fn generation(fields: &ManifestFields, faults: &mut Faults) {
+    let Some(generation) = &fields.spec.generation else {
+        return;
+    };
+    for (key, name) in [
+        ("prefill", &generation.prefill),
+        ("decode", &generation.decode),
+    ] {
+        if !fields.spec.graphs.contains_key(name) {
+            faults.add(
+                "manifest-generation-graph",
+                format!("spec.generation.{key}: there is no graph {}", quoted(name)),
+            );
+        }
+    }
+    if let Some(path) = &generation.chat_template {
+        must_be_listed(fields, "spec.generation.chat_template", path, faults);
     }
 }
 
