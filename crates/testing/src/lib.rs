@@ -3,6 +3,7 @@
 //! * [`fixture`]: a reference model beside the checkout, or `None` and a line that says `skipped`.
 //! * [`data`]: recorded data beside the checkout, in the same way.
 //! * [`peer`], [`Peer`]: a Python interpreter in which a module (another engine, a checker) is installed.
+//! * [`minilm`]: the one fixture whose weights are fetched.
 //! * [`packaged_models`]: models that others made, out of their Python packages.
 //! * [`each`]: a table test that reports every failing row instead of the first.
 //!
@@ -53,6 +54,21 @@ pub fn data(path: &str) -> Option<PathBuf> {
     }
     skip(&format!("data {path} is absent"));
     None
+}
+
+/// The fixture `minilm` with its weights, in the folder that the environment variable `AMPHORA_MINILM`
+/// names; or `None` and a line that says `skipped`.
+pub fn minilm() -> Option<PathBuf> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tests are told by the environment where the weights are"
+    )]
+    let folder = std::env::var("AMPHORA_MINILM").map(PathBuf::from).ok();
+    let found = folder.filter(|folder| folder.join("model.safetensors").is_file());
+    if found.is_none() {
+        skip("AMPHORA_MINILM names no folder with the weights of all-MiniLM-L6-v2");
+    }
+    found
 }
 
 /// Says that a test is skipped, past the capture of the test harness.
