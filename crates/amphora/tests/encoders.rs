@@ -21,11 +21,18 @@ struct Inputs {
 
 /// The one output of an exported model.
 fn run(architecture: &Architecture, checkpoint: &Checkpoint, inputs: &Inputs) -> Vec<f32> {
+    answer(&mut session(architecture, checkpoint), inputs)
+}
+
+fn session(architecture: &Architecture, checkpoint: &Checkpoint) -> Session {
     let proto = export(architecture, checkpoint, &ExportOptions::default()).unwrap();
     let model = Model::from_proto(proto, &amphora_onnx::Limits::default()).unwrap();
     model.check().unwrap();
     let rten = engine(EngineChoice::Rten, &OrtLocation::default()).unwrap();
-    let mut session = Session::new(&model, rten, &SessionOptions::default(), None).unwrap();
+    Session::new(&model, rten, &SessionOptions::default(), None).unwrap()
+}
+
+fn answer(session: &mut Session, inputs: &Inputs) -> Vec<f32> {
     let tensor = |(name, values): (&&str, &Vec<i64>)| {
         let tensor = Tensor::new(inputs.shape, values.clone()).unwrap();
         ((*name).to_owned(), tensor)
@@ -207,6 +214,43 @@ fn what_no_encoder_here_computes_is_refused_by_name() {
         match Architecture::from_config(config) {
             Err(error) if error.rule() == *rule => Ok(()),
             other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+#[test]
+fn minilm_computes_what_pytorch_did_on_every_text() {
+    let Some(folder) = amphora_testing::minilm() else {
+        return;
+    };
+    let checkpoint = Checkpoint::open(&folder, &Limits::default()).unwrap();
+    let config = serde_json::Value::Object(checkpoint.config().unwrap().clone());
+    let architecture = Architecture::from_config(&config).unwrap();
+    let vectors = Checkpoint::open(folder.join("vectors.safetensors"), &Limits::default()).unwrap();
+    let recorded = |name: &str| vectors.tensors()[name].to_f64().unwrap();
+    let whole = |name: &str| -> Vec<i64> {
+        let values = recorded(name).into_iter();
+        values.map(|value| value as i64).collect()
+    };
+    let mut session = session(&architecture, &checkpoint);
+    let texts: Vec<String> = (0..24).map(|text| format!("{text:02}")).collect();
+    each(&texts, |text| {
+        let ids = whole(&format!("ids_{text}"));
+        let count = ids.len();
+        let inputs = Inputs {
+            shape: [1, count],
+            values: BTreeMap::from([
+                ("input_ids", ids),
+                ("attention_mask", vec![1; count]),
+                ("token_type_ids", vec![0; count]),
+            ]),
+        };
+        let found = answer(&mut session, &inputs);
+        let expected = recorded(&format!("last_hidden_state_{text}"));
+        let scale = expected.iter().fold(1.0_f64, |most, x| most.max(x.abs()));
+        match furthest(&found, &expected) {
+            distance if distance < 1e-5 * scale => Ok(()),
+            distance => Err(format!("{distance:e} away, scale {scale}")),
         }
     });
 }

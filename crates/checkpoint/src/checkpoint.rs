@@ -39,6 +39,7 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, Tensor>,
     format: Format,
     pub(crate) config: Option<Map<String, Value>>,
+    pub(crate) files: BTreeMap<String, Bytes>,
 }
 
 impl Checkpoint {
@@ -53,8 +54,13 @@ impl Checkpoint {
     }
 
     pub(crate) fn from_file(file: &OpenedFile, limits: &Limits) -> Result<Self> {
-        Self::from_bytes(file.contents(limits.file_bytes)?, limits)
-            .map_err(|error| error.in_file(file.path()))
+        let bytes = file.contents(limits.file_bytes)?;
+        let mut checkpoint =
+            Self::from_bytes(bytes.clone(), limits).map_err(|error| error.in_file(file.path()))?;
+        let name = file.path().file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
+        checkpoint.files = BTreeMap::from([(name, bytes)]);
+        Ok(checkpoint)
     }
 
     /// Reads a checkpoint from the content of its file; the tensors share `bytes` where they can.
@@ -77,6 +83,7 @@ impl Checkpoint {
             tensors: without_common_prefix(tensors),
             format,
             config,
+            files: BTreeMap::new(),
         }
     }
 
@@ -88,6 +95,12 @@ impl Checkpoint {
     /// The format of the file.
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// The files that the tensors were read from, by name, with the bytes that were decoded; none where the
+    /// checkpoint was read [from bytes](Self::from_bytes).
+    pub fn files(&self) -> &BTreeMap<String, Bytes> {
+        &self.files
     }
 
     /// The `config.json` of a directory, or the mapping under `config` in a training checkpoint;

@@ -46,8 +46,11 @@ fn existing(path: &Path) -> Result<Option<OpenedFile>> {
 }
 
 fn object(file: &OpenedFile) -> Result<Map<String, Value>> {
-    let contents = file.contents(json::MAX_BYTES)?;
-    match json::parse(&contents).map_err(|error| error.in_file(file.path()))? {
+    parsed(&file.contents(json::MAX_BYTES)?, file)
+}
+
+fn parsed(contents: &[u8], file: &OpenedFile) -> Result<Map<String, Value>> {
+    match json::parse(contents).map_err(|error| error.in_file(file.path()))? {
         Value::Object(object) => Ok(object),
         _ => Err(Error::malformed("json", "this is not a JSON object").in_file(file.path())),
     }
@@ -55,7 +58,8 @@ fn object(file: &OpenedFile) -> Result<Map<String, Value>> {
 
 /// Reads the shards that the index names: beneath the directory and without links, since their names come from a file.
 fn sharded(directory: &Path, index: &OpenedFile, limits: &Limits) -> Result<Checkpoint> {
-    let contents = object(index)?;
+    let index_bytes = index.contents(json::MAX_BYTES)?;
+    let contents = parsed(&index_bytes, index)?;
     let map = weight_map(&contents).ok_or_else(|| {
         Error::malformed("shard-index", "`weight_map` does not map names to files")
             .in_file(index.path())
@@ -64,12 +68,14 @@ fn sharded(directory: &Path, index: &OpenedFile, limits: &Limits) -> Result<Chec
     let mut left = limits.file_bytes;
     let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
     let mut faults = Vec::new();
-    let files: BTreeSet<&str> = map.values().copied().collect();
-    for name in files {
+    let mut files = BTreeMap::from([(INDEX.to_owned(), index_bytes)]);
+    let names: BTreeSet<&str> = map.values().copied().collect();
+    for name in names {
         let path = RelativePath::parse(name).map_err(|error| error.in_file(index.path()))?;
         let file = beneath.open_file(&path)?;
         let bytes = file.contents(left)?;
         left -= bytes.len() as u64;
+        files.insert(name.to_owned(), bytes.clone());
         let shard =
             safetensors::read(&bytes, limits).map_err(|error| error.in_file(file.path()))?;
         for (tensor, value) in shard {
@@ -97,7 +103,9 @@ fn sharded(directory: &Path, index: &OpenedFile, limits: &Limits) -> Result<Chec
                 .in_file(index.path()),
         );
     }
-    Ok(Checkpoint::new(tensors, Format::Safetensors, None))
+    let mut checkpoint = Checkpoint::new(tensors, Format::Safetensors, None);
+    checkpoint.files = files;
+    Ok(checkpoint)
 }
 
 /// The file of each tensor.

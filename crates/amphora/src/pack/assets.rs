@@ -4,12 +4,12 @@ use amphora_bundle::manifest::Assets;
 use amphora_bundle::{Draft, parse_labels, parse_metrics};
 use amphora_error::{Error, Result, quoted};
 use amphora_files::{OpenedFile, RelativePath, json};
-use amphora_onnx::Contract;
 use amphora_runtime::Calibration;
 use bytes::Bytes;
 use std::path::Path;
 
-use super::PackRequest;
+use super::subject::Subject;
+use super::{PackRequest, directory};
 
 /// What goes into the bundle besides the model, by its path there.
 pub(super) struct AssetFiles {
@@ -21,7 +21,8 @@ pub(super) struct AssetFiles {
 }
 
 /// Reads and checks metrics, labels and calibration, and opens the further assets.
-pub(super) fn read(request: &PackRequest, contract: &Contract) -> Result<AssetFiles> {
+pub(super) fn read(request: &PackRequest, subject: &Subject) -> Result<AssetFiles> {
+    let contract = &subject.entry()?.contract;
     let mut files = AssetFiles {
         read: Vec::new(),
         copied: Vec::new(),
@@ -38,6 +39,9 @@ pub(super) fn read(request: &PackRequest, contract: &Contract) -> Result<AssetFi
         let check = |bytes: &Bytes| Calibration::parse(bytes)?.check(contract);
         files.assets.calibration = Some(files.add(path, "calibration.json", check)?);
     }
+    if request.model.is_dir() {
+        files.of_directory(request, subject)?;
+    }
     for path in &request.assets {
         let name = path
             .file_name()
@@ -47,6 +51,8 @@ pub(super) fn read(request: &PackRequest, contract: &Contract) -> Result<AssetFi
         if name == "tokenizer.json" {
             files.assets.tokenizer = Some(place.clone());
         }
+        // What is named on purpose replaces what lay beside the model.
+        files.read.retain(|(read, _)| *read != place);
         files.copied.push((place, OpenedFile::open(path)?));
     }
     Ok(files)
@@ -82,6 +88,25 @@ impl AssetFiles {
         let place = RelativePath::parse(name)?;
         self.read.push((place.clone(), bytes));
         Ok(place)
+    }
+
+    /// Takes the files of a model directory, and the labels of its configuration unless others were given.
+    fn of_directory(&mut self, request: &PackRequest, subject: &Subject) -> Result<()> {
+        for (place, bytes) in directory::kept(&request.model)? {
+            if place.as_str() == "tokenizer.json" {
+                self.assets.tokenizer = Some(place.clone());
+            }
+            self.read.push((place, bytes));
+        }
+        let labels = match (&self.assets.labels, &subject.config) {
+            (None, Some(config)) => directory::labels(config)?,
+            _ => None,
+        };
+        if let Some(bytes) = labels {
+            check_labels(&bytes).map_err(|error| error.in_file(&request.model).at("id2label"))?;
+            self.assets.labels = Some(self.keep("label_map.json", bytes)?);
+        }
+        Ok(())
     }
 
     /// Adds a file that is in memory.

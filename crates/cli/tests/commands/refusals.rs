@@ -81,7 +81,7 @@ const ROWS: &[Row] = &[
         6,
     ),
     ("export model.pt --config folder -o x.onnx", "malformed", 3),
-    ("pack --model folder", "malformed", 3),
+    ("pack --model folder", "not_found", 6),
     ("pack --model model.onnx --labels folder", "malformed", 3),
     ("run model.onnx --input imu_input=@folder", "malformed", 3),
     ("inspect ./folder", "not_found", 6),

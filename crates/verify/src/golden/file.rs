@@ -137,6 +137,7 @@ impl Golden {
             seed: metadata.get("seed").and_then(|seed| seed.parse().ok()),
             batches,
             notes: Vec::new(),
+            scaled: false,
         })
     }
 }

@@ -68,6 +68,7 @@ impl Golden {
                         seed: Some(SEED),
                         batches,
                         notes: Vec::new(),
+                        scaled: false,
                     });
                 }
                 // Nobody is left to try other inputs on.

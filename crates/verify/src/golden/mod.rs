@@ -34,6 +34,9 @@ pub struct Golden {
     seed: Option<u64>,
     batches: Vec<Batch>,
     notes: Vec<String>,
+    /// Whether closeness is measured by the size of an output's values: hidden states and logits of
+    /// language models have no natural unit.
+    scaled: bool,
 }
 
 /// One set of inputs and the outputs that belong to them.
@@ -81,7 +84,8 @@ impl Golden {
     /// The policy for every output of `contract` that the vectors hold.
     ///
     /// Integers must be equal. Floating-point numbers must come closer than 1e-5 to an independent
-    /// reference (document 000); vectors that the packer supplied allow 1e-5 of the value besides;
+    /// reference (document 000), for text and vision models than 1e-5 of the largest value where that
+    /// exceeds 1; vectors that the packer supplied allow 1e-5 of the value besides;
     /// one engine against another 1e-4 and 1e-4 of the value. 16-bit outputs, whose precision is
     /// about 1e-3, allow 1e-2 and 1e-2 of the value.
     pub fn tolerances(&self, contract: &Contract) -> BTreeMap<String, Tolerance> {
@@ -90,11 +94,11 @@ impl Golden {
                 .iter()
                 .any(|batch| batch.outputs.contains_key(name))
         };
-        let policy = |dtype: Dtype| match (dtype, self.kind) {
+        let policy = |name: &str, dtype: Dtype| match (dtype, self.kind) {
             (dtype, _) if is_whole(dtype) => Tolerance::exact(),
             (Dtype::Float16 | Dtype::Bfloat16, _) => Tolerance::close(1e-2, 1e-2),
             (_, GoldenKind::Equivalence) => Tolerance {
-                absolute: Some(1e-5),
+                absolute: Some(1e-5 * self.scale(name)),
                 ..Tolerance::default()
             },
             (_, GoldenKind::Supplied) => Tolerance::close(1e-5, 1e-5),
@@ -102,8 +106,24 @@ impl Golden {
         };
         let outputs = contract.outputs.iter().filter(|spec| held(&spec.name));
         outputs
-            .map(|spec| (spec.name.clone(), policy(spec.dtype)))
+            .map(|spec| (spec.name.clone(), policy(&spec.name, spec.dtype)))
             .collect()
+    }
+
+    /// The largest value of an output, at least 1; 1 where values have a unit.
+    fn scale(&self, output: &str) -> f64 {
+        if !self.scaled {
+            return 1.0;
+        }
+        let values = self.batches.iter().filter_map(|batch| {
+            let values = batch.outputs.get(output)?.as_slice::<f64>()?;
+            Some(
+                values
+                    .iter()
+                    .fold(0.0_f64, |most, value| most.max(value.abs())),
+            )
+        });
+        values.fold(1.0, f64::max)
     }
 
     /// The manifest's entry for these vectors in `file`.

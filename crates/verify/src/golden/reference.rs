@@ -61,6 +61,7 @@ impl Golden {
             seed: Some(SEED),
             batches,
             notes: Vec::new(),
+            scaled: is_scaled(architecture),
         };
         let (mean_ms, std_ms) = crate::replay::mean_and_deviation(&times);
         Ok((golden, ReferenceTime { mean_ms, std_ms }))
@@ -155,4 +156,15 @@ fn tensor(array: &Array, narrow: bool) -> Result<Tensor> {
         ),
         Data::F64(values) => Tensor::new(array.shape(), values.clone()),
     }
+}
+
+/// Documents 000 and 003 measure their models in absolute numbers; the values of others have no unit.
+fn is_scaled(architecture: &Architecture) -> bool {
+    !matches!(
+        architecture,
+        Architecture::Mlp(_)
+            | Architecture::Transformer(_)
+            | Architecture::Urm(_)
+            | Architecture::Conv2dFsq(_)
+    )
 }

@@ -109,6 +109,7 @@ impl Golden {
             seed: None,
             batches: vec![batch],
             notes,
+            scaled: false,
         })
     }
 }

@@ -1,0 +1,105 @@
+//! What lies beside the weights in a model directory: the files that go into the bundle under their own
+//! names, because a tokenizer, a processor or a person looks for them there.
+
+use std::path::Path;
+
+use amphora_error::{ErrorKind, Result};
+use amphora_files::{Directory, OpenedFile, RelativePath, json};
+use bytes::Bytes;
+
+use crate::config::Config;
+
+/// The files that are taken, as the Hugging Face Hub and `sentence-transformers` name them. Every form
+/// of a tokenizer is kept: a reader takes the one that it knows.
+const KEPT: [&str; 20] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+    "chat_template.jinja",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "generation_config.json",
+    "modules.json",
+    "1_Pooling/config.json",
+    "2_Normalize/config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+];
+
+/// Where exporters of others put a graph.
+const ONNX: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
+
+/// Largest file that is read from beside a model, in bytes: vocabularies of a million tokens are smaller.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Every kept file that is there, with its content.
+pub(super) fn kept(directory: &Path) -> Result<Vec<(RelativePath, Bytes)>> {
+    let mut files = Vec::new();
+    for name in KEPT {
+        let place = RelativePath::parse(name)?;
+        if let Some(file) = existing(directory, &place)? {
+            files.push((place, file.contents(MAX_BYTES)?));
+        }
+    }
+    Ok(files)
+}
+
+/// A graph that somebody else exported into the directory.
+pub(super) fn onnx_file(directory: &Path) -> Result<Option<OpenedFile>> {
+    for name in ONNX {
+        if let Some(file) = existing(directory, &RelativePath::parse(name)?)? {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
+}
+
+/// The directory's `config.json`.
+pub(super) fn config(directory: &Path) -> Result<Option<Config>> {
+    let path = directory.join("config.json");
+    match path.is_file() {
+        true => Config::read(&path).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// A well-known file. At the top of the directory it may be a link: the Hub's cache consists of them.
+fn existing(directory: &Path, place: &RelativePath) -> Result<Option<OpenedFile>> {
+    let opened = match place.components().count() {
+        1 => OpenedFile::open(place.beneath(directory)),
+        _ => Directory::open(directory)?.open_file(place),
+    };
+    match opened {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The labels of a configuration's `id2label`, as the bundle's `label_map.json`.
+pub(super) fn labels(config: &Config) -> Result<Option<Bytes>> {
+    let Some(labels) = config
+        .value
+        .get("id2label")
+        .filter(|value| value.is_object())
+    else {
+        return Ok(None);
+    };
+    let named = amphora_bundle::parse_labels(&serde_json::to_vec(labels).unwrap_or_default())?;
+    if named.is_empty() {
+        return Ok(None);
+    }
+    let ordered: serde_json::Map<String, serde_json::Value> = named
+        .into_iter()
+        .map(|(class, label)| (class.to_string(), label.into()))
+        .collect();
+    json::to_pretty_bytes(&ordered).map(|bytes| Some(bytes.into()))
+}
