@@ -83,15 +83,19 @@ pub fn is_payload(entry: &FileEntry) -> bool {
 /// ```
 ///
 /// `NAME` is namespace and name joined by `/`. The contract's digest is taken over
-/// `{"entry":...,"graphs":...}` with the values of `spec.entry` and `spec.graphs`, as JSON without
-/// white space, keys sorted by code point. There is one `file` line for each payload file, sorted
+/// `{"entry":...,"graphs":...}` with the values of `spec.entry` and `spec.graphs`, and with
+/// `"generation"` where the manifest has `spec.generation`, as JSON without white space, keys sorted by
+/// code point. There is one `file` line for each payload file, sorted
 /// by the bytes of the path; `manifest.yaml`, `manifest.sha256` and everything in `golden/`,
 /// `validation/` and `docs/` are no payload. Clock, host and place take no part.
 pub fn canonical_form(fields: &ManifestFields) -> Result<String> {
-    let contract = serde_json::json!({
+    let mut contract = serde_json::json!({
         "entry": fields.spec.entry,
         "graphs": fields.spec.graphs,
     });
+    if let Some(generation) = &fields.spec.generation {
+        contract["generation"] = serde_json::json!(generation);
+    }
     let contract = sha256(sorted_json(&contract).as_bytes());
     let mut text = format!(
         "{FORM}\nname {}\nversion {}\ncontract {contract}\n",

@@ -5,7 +5,9 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use amphora_bundle::manifest::{FormatEntry, IoSpec, Preprocessing, Requirements, Tolerance};
+use amphora_bundle::manifest::{
+    FormatEntry, Generation, IoSpec, Preprocessing, Requirements, Sampling, Tolerance,
+};
 use amphora_bundle::{Manifest, ManifestFields};
 use amphora_error::ErrorKind;
 use amphora_onnx::Dim;
@@ -53,7 +55,7 @@ fn strings_stay_strings() {
 #[test]
 fn every_rule_beyond_the_grammar_is_refused_by_its_name() {
     type Break = fn(&mut ManifestFields);
-    let rows: [(&str, Break); 34] = [
+    let rows: [(&str, Break); 37] = [
         ("manifest-file-order", |f| f.files.swap(0, 1)),
         ("manifest-file-order", |f| {
             let twice = f.files[0].clone();
@@ -118,6 +120,24 @@ fn every_rule_beyond_the_grammar_is_refused_by_its_name() {
                     tokenizer_type: None,
                     config: None,
                 });
+            });
+        }),
+        ("manifest-generation-graph", |f| {
+            f.spec.generation = Some(generation("absent"));
+        }),
+        ("manifest-path-unlisted", |f| {
+            f.spec.generation = Some(Generation {
+                chat_template: Some(path("chat_template.jinja")),
+                ..generation("model")
+            });
+        }),
+        ("manifest-sampling", |f| {
+            f.spec.generation = Some(Generation {
+                sampling: Some(Sampling {
+                    top_p: Some(1.5),
+                    ..Sampling::default()
+                }),
+                ..generation("model")
             });
         }),
         ("manifest-format-files", |f| f.spec.format.files.clear()),
@@ -192,6 +212,33 @@ fn every_rule_beyond_the_grammar_is_refused_by_its_name() {
     let mut broken = json;
     broken["spec"]["entry"] = "absent".into();
     assert!(serde_json::from_value::<Manifest>(broken).is_err());
+}
+
+#[test]
+fn how_a_model_writes_is_part_of_its_identity() {
+    let id = |change: fn(&mut Generation)| {
+        let mut fields = fields();
+        let mut generation = generation("model");
+        change(&mut generation);
+        fields.spec.generation = Some(generation);
+        Manifest::new(fields).unwrap().computed_id().unwrap()
+    };
+    let plain = Manifest::new(fields()).unwrap().computed_id().unwrap();
+    let writes = id(|_| ());
+    let stops = id(|generation| generation.stop_token_ids = vec![7]);
+    assert!(plain != writes && writes != stops);
+}
+
+fn generation(graph: &str) -> Generation {
+    Generation {
+        prefill: graph.to_owned(),
+        decode: graph.to_owned(),
+        context_length: None,
+        stop_token_ids: Vec::new(),
+        pad_token_id: None,
+        chat_template: None,
+        sampling: None,
+    }
 }
 
 fn set_graph(fields: &mut ManifestFields, change: fn(&mut amphora_bundle::manifest::Graph)) {

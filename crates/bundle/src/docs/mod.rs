@@ -6,7 +6,7 @@ use amphora_error::{Result, printable};
 
 use crate::BundleId;
 use crate::compare::tensor_type;
-use crate::manifest::{Graph, IoSpec, ManifestFields, Tolerance};
+use crate::manifest::{Graph, IoSpec, ManifestFields, Pooling, Postprocessing, Tolerance};
 use example::Example;
 
 /// The files of `docs/` by their path inside it.
@@ -138,6 +138,7 @@ fn reference(fields: &ManifestFields, examples: &[(&String, &Graph, Example)]) -
         io_table(&mut text, "output", &graph.io.outputs);
         text.push('\n');
         preprocessing(&mut text, graph);
+        postprocessing(&mut text, graph);
         if let Some(golden) = fields.golden.get(*name) {
             text.push_str(&format!(
                 "Golden vectors: `{}`, {} cases by {}\n\n| output | tolerance |\n|---|---|\n",
@@ -169,6 +170,35 @@ fn preprocessing(text: &mut String, graph: &Graph) {
             text.push_str(&format!(" with `{tokenizer}`"));
         }
         text.push_str("\n\n");
+    }
+}
+
+fn postprocessing(text: &mut String, graph: &Graph) {
+    for spec in &graph.io.outputs {
+        let steps: Vec<String> = spec.postprocessing.iter().map(step).collect();
+        if !steps.is_empty() {
+            let (name, steps) = (code(&spec.name), steps.join(", then "));
+            text.push_str(&format!("{name} becomes an answer by {steps}\n\n"));
+        }
+    }
+}
+
+fn step(step: &Postprocessing) -> String {
+    match step {
+        Postprocessing::Pooling { mode } => match mode {
+            Pooling::Mean => "the mean over its tokens".to_owned(),
+            Pooling::Cls => "its first token".to_owned(),
+            Pooling::Last => "its last token".to_owned(),
+        },
+        Postprocessing::Normalize => "division by its length".to_owned(),
+        Postprocessing::Softmax { temperature: None } => "softmax".to_owned(),
+        Postprocessing::Softmax {
+            temperature: Some(temperature),
+        } => format!("softmax at temperature {temperature}"),
+        Postprocessing::Argmax => "the index of its largest value".to_owned(),
+        Postprocessing::Labels { top_k } => {
+            format!("naming the {} best classes", top_k.unwrap_or(5))
+        }
     }
 }
 

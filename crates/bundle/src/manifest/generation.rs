@@ -69,3 +69,28 @@ pub struct Sampling {
     )]
     pub repetition_penalty: Option<f64>,
 }
+
+impl Sampling {
+    /// The broken rule, if there is one.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        let fraction = |value: Option<f64>| value.is_none_or(|value| value > 0.0 && value <= 1.0);
+        let positive = |value: Option<f64>| value.is_none_or(|value| value > 0.0);
+        if self.temperature.is_some_and(|value| value < 0.0) {
+            return Some("the temperature is negative");
+        }
+        if self.top_k == Some(0) {
+            return Some("top_k is 0");
+        }
+        if !fraction(self.top_p)
+            || self
+                .min_p
+                .is_some_and(|value| !(0.0..=1.0).contains(&value))
+        {
+            return Some("top_p or min_p is no probability");
+        }
+        if !positive(self.repetition_penalty) {
+            return Some("the repetition penalty is not positive");
+        }
+        None
+    }
+}

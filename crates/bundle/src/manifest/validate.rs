@@ -8,7 +8,7 @@ use amphora_files::RelativePath;
 use amphora_onnx::Dim;
 use serde_json::Value;
 
-use super::{FormatEntry, Graph, Io, IoSpec, ManifestFields, yaml};
+use super::{FormatEntry, Graph, Io, IoSpec, ManifestFields, Sampling, yaml};
 use crate::layout;
 use crate::name::is_segment;
 
@@ -311,6 +311,12 @@ fn generation(fields: &ManifestFields, faults: &mut Faults) {
                 format!("spec.generation.{key}: there is no graph {}", quoted(name)),
             );
         }
+    }
+    if let Some(fault) = generation.sampling.as_ref().and_then(Sampling::fault) {
+        faults.add(
+            "manifest-sampling",
+            format!("spec.generation.sampling: {fault}"),
+        );
     }
     if let Some(path) = &generation.chat_template {
         must_be_listed(fields, "spec.generation.chat_template", path, faults);
