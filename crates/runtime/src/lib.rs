@@ -9,6 +9,7 @@
 //!   [`Outputs`] by name.
 //! * [`doctor`]: which engines were found, and why the others were not.
 //! * [`isolate`]: an engine in a process of its own, under limits.
+//! * `image` (feature `images`): pictures to tensors.
 //! * [`Calibration`]: temperatures that scale logits.
 //!
 //! ```
@@ -74,6 +75,8 @@ mod check;
 mod doctor;
 mod engine;
 mod engines;
+#[cfg(feature = "images")]
+pub mod image;
 pub mod isolate;
 mod operators;
 mod session;

@@ -1,0 +1,420 @@
+//! Pictures to tensors, against what Pillow and torchvision recorded.
+
+#![allow(clippy::unwrap_used, reason = "a failing helper fails the test")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use amphora_files::sha256;
+use amphora_onnx::{Dim, Dtype, TensorSpec};
+use amphora_runtime::image::{ImageConfig, ImageLimits, ImageProcessor, Layout, Picture, Size};
+use amphora_runtime::{Tensor, read_safetensors};
+use amphora_testing::{each, fixture};
+use serde_json::{Value, json};
+
+fn input(dtype: Dtype, shape: [i64; 4]) -> TensorSpec {
+    let dim = |size: i64| u64::try_from(size).map_or(Dim::Unknown, Dim::Fixed);
+    TensorSpec {
+        name: "pixel_values".into(),
+        dtype,
+        shape: Some(shape.map(dim).into()),
+    }
+}
+
+fn square(dtype: Dtype) -> TensorSpec {
+    input(dtype, [-1, 3, 224, 224])
+}
+
+/// What the fixture recorded.
+struct Recorded {
+    /// The file of each picture, and its name in the vectors.
+    files: Vec<(PathBuf, String)>,
+    vectors: BTreeMap<String, Tensor>,
+    config: ImageConfig,
+}
+
+fn recorded() -> Option<Recorded> {
+    let folder = fixture("resnet_tiny")?;
+    let vectors = read_safetensors(folder.join("vectors.safetensors"), 1 << 30).unwrap();
+    let config = amphora_files::json::read(folder.join("preprocessor_config.json")).unwrap();
+    let config = ImageConfig::from_preprocessor_config(&config).unwrap();
+    let files = fs_err::read_dir(folder.join("images")).unwrap();
+    let mut files: Vec<_> = files
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .replace('.', "_");
+            (path, name)
+        })
+        .collect();
+    files.sort();
+    Some(Recorded {
+        files,
+        vectors,
+        config,
+    })
+}
+
+/// The largest difference of 8-bit values, and the mean one.
+fn steps(found: &[u8], expected: &[u8]) -> (u8, f64) {
+    assert_eq!(found.len(), expected.len());
+    let differences = found.iter().zip(expected).map(|(a, b)| a.abs_diff(*b));
+    let (most, sum) = differences.fold((0, 0), |(most, sum), d| (most.max(d), sum + u64::from(d)));
+    (most, sum as f64 / found.len() as f64)
+}
+
+#[test]
+fn every_fixture_picture_becomes_the_recorded_pixels() {
+    let Some(Recorded {
+        files,
+        vectors,
+        config,
+    }) = recorded()
+    else {
+        return;
+    };
+    assert_eq!(files.len(), 14);
+    let raw = ImageConfig {
+        rescale: None,
+        mean: None,
+        std: None,
+        ..config.clone()
+    };
+    let raw = ImageProcessor::new(raw, &square(Dtype::Uint8)).unwrap();
+    let processor = ImageProcessor::new(config, &square(Dtype::Float32)).unwrap();
+    each(&files, |(path, name)| {
+        let bytes = fs_err::read(path).unwrap();
+        let expected = vectors[&format!("crop_u8_{name}")]
+            .as_slice::<u8>()
+            .unwrap();
+        let tensor = raw.tensor(&bytes).unwrap();
+        assert_eq!(tensor.shape(), [1, 3, 224, 224]);
+        // Everything is exact but the decoders of JPEG, which round chroma each in their way.
+        let (most, mean) = match name.ends_with("_jpg") {
+            true => (3, 0.4),
+            false => (0, 0.0),
+        };
+        let (furthest, distance) = steps(tensor.as_slice().unwrap(), expected);
+        if furthest > most || distance > mean {
+            return Err(format!("up to {furthest} steps, {distance} in the mean"));
+        }
+        let Some(rgb) = vectors.get(&format!("rgb8_{name}")) else {
+            return Ok(());
+        };
+        let &[height, width, _] = rgb.shape() else {
+            return Err(format!("{:?}", rgb.shape()));
+        };
+        let decoded = Picture::decode(&bytes, &ImageLimits::default()).unwrap();
+        assert_eq!((decoded.width(), decoded.height()), (width, height));
+        let rgb = rgb.as_slice::<u8>().unwrap();
+        let (furthest, _) = steps(decoded.rgb8(), rgb);
+        if furthest > most + u8::from(most > 0) {
+            return Err(format!("decoded: up to {furthest} steps"));
+        }
+        let picture = Picture::from_rgb8(width, height, rgb.to_vec()).unwrap();
+        let tensor = raw.pictures(std::slice::from_ref(&picture)).unwrap();
+        if tensor.as_slice::<u8>().unwrap() != expected {
+            return Err("from recorded pixels: not the same".to_owned());
+        }
+        if let Some(expected) = vectors.get(&format!("preprocessed_{name}")) {
+            let found = processor.pictures(&[picture]).unwrap().to_f64().unwrap();
+            let pairs = found.iter().zip(expected.to_f64().unwrap());
+            let furthest = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            if furthest > 1e-6 {
+                return Err(format!("normalized: {furthest} apart"));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// A picture that a formula gives.
+fn pattern(width: usize, height: usize) -> Picture {
+    let rows = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+    let value = |(x, y)| {
+        (0..3).map(move |c| ((x * 37 + y * 91 + c * 53 + (x * y * (c + 7)) % 101 * 3) % 256) as u8)
+    };
+    Picture::from_rgb8(width, height, rows.flat_map(value).collect()).unwrap()
+}
+
+#[test]
+fn every_filter_is_pillows_bit_for_bit() {
+    // SHA-256 of the rows that Pillow 13.0.0 gives, filter by filter in the order of their numbers.
+    let rows = [
+        (
+            (13, 9),
+            (5, 4),
+            [
+                "3a3bee47077a",
+                "ba319dcba478",
+                "e204ce3c8a51",
+                "2647909357b0",
+                "6b7aecd8db77",
+                "13f5bcda2ac4",
+            ],
+        ),
+        (
+            (7, 5),
+            (18, 16),
+            [
+                "284171744458",
+                "ee0acd2f3b75",
+                "62469b765944",
+                "ab6f2155f9e9",
+                "284171744458",
+                "0223b717fc28",
+            ],
+        ),
+        (
+            (31, 2),
+            (3, 6),
+            [
+                "c55f6d89aabf",
+                "c6bea50cfd92",
+                "ce92762f2f9b",
+                "289f7ccf1059",
+                "4dcb80b6497d",
+                "baf0dbdca5f8",
+            ],
+        ),
+        (
+            (400, 3),
+            (7, 1),
+            [
+                "92906d1c2c9a",
+                "13f45de9cd3c",
+                "a3808b057d2f",
+                "24042ce0fcec",
+                "5da6008ddeb0",
+                "2e3f4b3d2aab",
+            ],
+        ),
+        (
+            (60, 45),
+            (44, 58),
+            [
+                "245d658e98d7",
+                "efcb84f2cfa1",
+                "ef609e74be94",
+                "54c3d2e5ee9f",
+                "a64e47ecce75",
+                "581520cfbc81",
+            ],
+        ),
+    ];
+    let rows: Vec<_> = rows
+        .iter()
+        .flat_map(|(from, to, sums)| (0..6).map(move |filter| (*from, *to, filter, sums[filter])))
+        .collect();
+    each(
+        &rows,
+        |((width, height), (to_width, to_height), filter, sum)| {
+            let config = json!({
+                "size": {"height": to_height, "width": to_width}, "resample": filter, "crop": null,
+                "rescale": null, "mean": null, "std": null, "layout": "NHWC",
+            });
+            let config: ImageConfig = serde_json::from_value(config).unwrap();
+            let input = input(Dtype::Uint8, [1, *to_height, *to_width, 3]);
+            let processor = ImageProcessor::new(config, &input).unwrap();
+            let tensor = processor.pictures(&[pattern(*width, *height)]).unwrap();
+            let found = sha256(tensor.as_slice::<u8>().unwrap()).to_string();
+            match found.contains(sum) {
+                true => Ok(()),
+                false => Err(found),
+            }
+        },
+    );
+}
+
+#[test]
+fn crops_round_to_even_and_small_pictures_get_a_black_border() {
+    let crop = |height: u32, width: u32| {
+        let config = json!({
+            "size": null, "crop": {"height": height, "width": width}, "rescale": null,
+            "mean": null, "std": null, "layout": "NHWC",
+        });
+        let config: ImageConfig = serde_json::from_value(config).unwrap();
+        let input = input(Dtype::Uint8, [-1, -1, -1, 3]);
+        ImageProcessor::new(config, &input).unwrap()
+    };
+    let picture = Picture::from_rgb8(5, 1, (1..=15).collect()).unwrap();
+    // (width of the crop, first value of each pixel): offsets 0.5, 1.5 become 0 and 2.
+    let rows: [(u32, &[u8]); 5] = [
+        (5, &[1, 4, 7, 10, 13]),
+        (4, &[1, 4, 7, 10]),
+        (2, &[7, 10]),
+        (6, &[1, 4, 7, 10, 13, 0]),
+        (8, &[0, 1, 4, 7, 10, 13, 0, 0]),
+    ];
+    each(&rows, |(width, expected)| {
+        let tensor = crop(1, *width)
+            .pictures(std::slice::from_ref(&picture))
+            .unwrap();
+        let found: Vec<u8> = tensor
+            .as_slice::<u8>()
+            .unwrap()
+            .iter()
+            .step_by(3)
+            .copied()
+            .collect();
+        if found == *expected {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        }
+    });
+    let tall = crop(3, 5).pictures(&[picture]).unwrap();
+    assert_eq!(tall.as_slice::<u8>().unwrap()[..15], [0; 15]);
+    assert_eq!(tall.as_slice::<u8>().unwrap()[15], 1);
+}
+
+#[test]
+fn layouts_channels_and_element_types_hold_the_same_values() {
+    let config = |more: Value| {
+        let mut config = json!({"size": {"height": 1, "width": 2}, "crop": null, "resample": "nearest",
+            "rescale": 0.5, "mean": [1.0, 2.0, 3.0], "std": [1.0, 2.0, 4.0]});
+        config
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        serde_json::from_value::<ImageConfig>(config).unwrap()
+    };
+    let picture = Picture::from_rgb8(2, 1, vec![2, 4, 6, 8, 10, 22]).unwrap();
+    // Pixels (0, 0, 0) and (3, 1.5, 2).
+    let rows = [
+        (
+            json!({}),
+            Dtype::Float32,
+            [1, 3, 1, 2],
+            [0.0, 3.0, 0.0, 1.5, 0.0, 2.0],
+        ),
+        (
+            json!({"layout": "NHWC"}),
+            Dtype::Float16,
+            [1, 1, 2, 3],
+            [0.0, 0.0, 0.0, 3.0, 1.5, 2.0],
+        ),
+        (
+            json!({"color": "BGR"}),
+            Dtype::Float32,
+            [1, 3, 1, 2],
+            [0.0, 2.0, 0.0, 1.5, 0.0, 3.0],
+        ),
+    ];
+    each(&rows, |(more, dtype, shape, expected)| {
+        let processor = ImageProcessor::new(config(more.clone()), &input(*dtype, *shape)).unwrap();
+        let tensor = processor.pictures(std::slice::from_ref(&picture)).unwrap();
+        match tensor.dtype() == *dtype && tensor.to_f64().unwrap() == expected {
+            true => Ok(()),
+            false => Err(format!("{tensor:?}")),
+        }
+    });
+}
+
+#[test]
+fn batches_keep_the_order_and_the_number_that_the_input_takes() {
+    let config: ImageConfig = serde_json::from_value(json!({
+        "size": {"shortest_edge": 2}, "crop": null, "rescale": null, "mean": null, "std": null,
+    }))
+    .unwrap();
+    let spec = input(Dtype::Uint8, [2, 3, -1, -1]);
+    let processor = ImageProcessor::new(config, &spec).unwrap();
+    let gray = |value: u8, width: usize| Picture::from_rgb8(width, 2, vec![value; width * 6]);
+    let batch = processor
+        .pictures(&[gray(7, 2).unwrap(), gray(9, 2).unwrap()])
+        .unwrap();
+    assert_eq!(batch.shape(), [2, 3, 2, 2]);
+    let values = batch.as_slice::<u8>().unwrap();
+    assert!(values[..12].iter().all(|v| *v == 7) && values[12..].iter().all(|v| *v == 9));
+    let rows = [
+        vec![gray(7, 2).unwrap()],
+        vec![],
+        vec![gray(7, 2).unwrap(), gray(7, 3).unwrap()],
+    ];
+    each(&rows, |pictures| match processor.pictures(pictures) {
+        Err(error) if error.rule() == "image-batch" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
+
+#[test]
+fn inputs_that_do_not_take_pictures_are_refused_with_every_fault() {
+    let rows: [(Dtype, Vec<Dim>, usize); 5] = [
+        (Dtype::Int64, vec![Dim::Unknown; 4], 1),
+        (Dtype::Uint8, vec![Dim::Unknown; 4], 1),
+        (Dtype::Float32, vec![Dim::Unknown; 3], 1),
+        (Dtype::Int64, [1, 1, 224, 224].map(Dim::Fixed).into(), 2),
+        (Dtype::Float32, [1, 3, 384, 384].map(Dim::Fixed).into(), 2),
+    ];
+    each(&rows, |(dtype, shape, faults)| {
+        let spec = TensorSpec {
+            name: "x".into(),
+            dtype: *dtype,
+            shape: Some(shape.clone()),
+        };
+        match ImageProcessor::new(ImageConfig::default(), &spec) {
+            Err(error) if error.fault_list().len() == *faults => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+#[test]
+fn an_input_without_a_hint_gets_a_fitting_configuration() {
+    let fitting = ImageConfig::for_input(&input(Dtype::Float32, [-1, 3, 384, 384])).unwrap();
+    assert_eq!(
+        fitting.size,
+        Some(Size::ShortestEdge { shortest_edge: 438 })
+    );
+    assert_eq!(fitting.output_size(), Some((384, 384)));
+    let last = ImageConfig::for_input(&input(Dtype::Uint8, [1, 192, 256, 3])).unwrap();
+    assert_eq!((last.layout, last.rescale), (Layout::Nhwc, None));
+    assert_eq!(last.output_size(), Some((192, 256)));
+    assert_eq!(
+        ImageConfig::for_input(&square(Dtype::Float32)),
+        Some(ImageConfig::default())
+    );
+    for spec in [
+        input(Dtype::Int64, [1, 3, 4, 4]),
+        input(Dtype::Float32, [1, 1, 4, 4]),
+    ] {
+        assert_eq!(ImageConfig::for_input(&spec), None);
+    }
+
+    let map = |value: Value| value.as_object().unwrap().clone();
+    let spec = square(Dtype::Float32);
+    let old =
+        map(json!({"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "resize": 224}));
+    assert_eq!(
+        ImageConfig::from_manifest(Some(&old), &spec).unwrap(),
+        ImageConfig::default()
+    );
+    assert_eq!(
+        ImageConfig::from_manifest(None, &spec).unwrap(),
+        ImageConfig::default()
+    );
+    let written = fitting.to_manifest();
+    assert_eq!(
+        ImageConfig::from_manifest(Some(&written), &spec).unwrap(),
+        fitting
+    );
+    let rows = [
+        json!({"sizes": 224}),
+        json!({"size": {"shortest_edge": 0}}),
+        json!({"size": {"shortest_edge": 224, "longest_edge": 300}}),
+        json!({"std": [1.0, 0.0, 1.0]}),
+        json!({"resize": "224"}),
+        json!({"layout": "CHW"}),
+        json!({"resample": 6}),
+    ];
+    each(&rows, |config| {
+        match ImageConfig::from_manifest(Some(&map(config.clone())), &spec) {
+            Err(error) if error.rule() == "image-config" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
