@@ -11,6 +11,7 @@
 //! * [`isolate`]: an engine in a process of its own, under limits.
 //! * `image` (feature `images`): pictures to tensors.
 //! * [`Calibration`]: temperatures that scale logits.
+//! * [`postprocess`]: the steps from an output to an embedding, to probabilities, to named classes.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -79,6 +80,7 @@ mod engines;
 pub mod image;
 pub mod isolate;
 mod operators;
+pub mod postprocess;
 mod session;
 mod tensor;
 
