@@ -1,4 +1,6 @@
-//! What a bundle or an ONNX file is.
+//! What a bundle, a package or an ONNX file is.
+
+mod package;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,6 +15,8 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::Subject;
+
+pub use package::{PackageFileInspection, PackageInspection};
 
 /// Most bytes of external data that are read in order to describe a graph.
 const MAX_WEIGHTS_READ: u64 = 256 << 20;
@@ -33,6 +37,8 @@ pub enum Inspection {
     Onnx(Box<OnnxInspection>),
     /// A bundle, as its manifest describes it, and its entry graph.
     Bundle(Box<BundleInspection>),
+    /// A package, as its manifest describes it, and its entry graph.
+    Package(Box<PackageInspection>),
 }
 
 /// What an ONNX file is.
@@ -102,6 +108,12 @@ impl Inspection {
         let (graph, path) = match self {
             Self::Onnx(onnx) => (&onnx.graph, &onnx.path),
             Self::Bundle(bundle) => (&bundle.graph, &bundle.summary.path),
+            Self::Package(package) => {
+                if let Some(error) = package.conflict() {
+                    return Some(error);
+                }
+                (package.graph.as_ref()?, &package.path)
+            }
         };
         let failure = graph.checked.clone().into_result().err();
         failure.map(|error| error.in_file(path))
@@ -133,6 +145,10 @@ pub fn inspect(subject: &Subject, nodes: bool) -> Result<Inspection> {
                 graph: graph(&model, nodes)?,
                 manifest: bundle.manifest().clone(),
             })))
+        }
+        Subject::Package(package) => {
+            let inspection = PackageInspection::of(package, nodes)?;
+            Ok(Inspection::Package(Box::new(inspection)))
         }
     }
 }

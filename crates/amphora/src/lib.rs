@@ -81,8 +81,10 @@ mod source;
 mod subject;
 mod verify;
 
+pub use amphora_bundle::manifest::{EffectiveIo, IoSource, IoSpec};
+pub use amphora_bundle::package::Level;
 pub use amphora_bundle::{
-    ArchiveFormat, Comparison, ImportLimits, Store, Summary, Timestamp, compare,
+    ArchiveFormat, Comparison, ImportLimits, Package, Store, Summary, Timestamp, compare,
 };
 pub use amphora_error::{Error, ErrorKind, Result, printable, quoted};
 pub use amphora_files::durable::discard_staged;
@@ -95,7 +97,8 @@ pub use contract::{ContractCheck, ContractsWritten, check_contract, contract, wr
 pub use engines::{Engines, Isolate, Walls};
 pub use export::{ExportRequest, Exported, export};
 pub use inspect::{
-    BundleInspection, GraphInspection, Inspection, NodeInspection, OnnxInspection, inspect,
+    BundleInspection, GraphInspection, Inspection, NodeInspection, OnnxInspection,
+    PackageFileInspection, PackageInspection, inspect,
 };
 pub use layout::{LaidOut, Layout, layout};
 pub use output::{prepare_directory, write_file};
@@ -105,7 +108,7 @@ pub use schema::{schema, schema_names};
 pub use subject::Subject;
 pub use verify::{
     BundleIdentity, BundleReport, StoreReport, VerifyRequest, verdict, verify, verify_all,
-    write_report,
+    verify_package, write_report,
 };
 
 /// Opens the bundle in the directory `path`: its manifest is what was sealed, its files are compared

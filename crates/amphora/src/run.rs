@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use amphora_bundle::{Bundle, BundleId, Name, Version, check_and_keep, parse_labels};
+use amphora_bundle::manifest::effective_io;
+use amphora_bundle::{Bundle, BundleId, Name, Package, Version, check_and_keep, parse_labels};
 use amphora_error::{Error, Result, quoted};
 use amphora_files::{OpenedFile, RelativePath, json};
 use amphora_onnx::{Contract, Limits, Model, TensorSpec};
@@ -62,6 +63,9 @@ pub struct Answer {
     pub labels: Option<BTreeMap<String, Vec<Vec<Label>>>>,
     /// How many values of all outputs are NaN or infinite.
     pub nonfinite: usize,
+    /// Where a package's manifest and its graph contradict each other, and the graph was believed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Which bundle answered.
@@ -103,7 +107,9 @@ pub fn run(request: RunRequest) -> Result<Answer> {
     let shown = match &request.subject {
         Subject::Onnx(path) => path.clone(),
         Subject::Bundle(bundle) => bundle.path().to_owned(),
+        Subject::Package(package) => package.path().to_owned(),
     };
+    let mut warnings = Vec::new();
     let (mut session, ran, labels) = match request.subject {
         Subject::Onnx(path) => {
             let model = Model::open(&path, &Limits::default())?;
@@ -125,9 +131,18 @@ pub fn run(request: RunRequest) -> Result<Answer> {
                 let (bytes, external) = checked.graph_bytes(&bundle.manifest().spec.entry)?;
                 let model = decoded(&bundle, bytes, external)?;
                 let calibration = calibration(&bundle, &read)?;
-                (Session::new(&model, engine, &options, calibration)?, labels)
+                let session = Session::new(&model, engine, &options, calibration)?;
+                let io = &bundle.manifest().graph(&bundle.manifest().spec.entry)?.io;
+                let known = effective_io(Some(io), session.contract(), false, &|_| false)?;
+                let contract = known.narrow(session.contract());
+                (session.narrowed(contract)?, labels)
             };
             (session, Some(ran), labels)
+        }
+        Subject::Package(package) => {
+            let (session, conflicts) = package_session(&package, engines, &options)?;
+            warnings = conflicts;
+            (session, None, None)
         }
     };
     let inputs = tensors(session.contract(), &request.inputs)?;
@@ -144,7 +159,31 @@ pub fn run(request: RunRequest) -> Result<Answer> {
         labels: labels.map(|labels| name_classes(&outputs, &labels, request.top_k)),
         nonfinite: outputs.nonfinite(),
         outputs,
+        warnings,
     })
+}
+
+/// The entry graph of a package, which enforces what its manifest says; and where the two contradict
+/// each other.
+fn package_session(
+    package: &Package,
+    engines: &Engines,
+    options: &SessionOptions,
+) -> Result<(Session, Vec<String>)> {
+    let graphs = package.graphs()?;
+    let entry = graphs.first().ok_or_else(|| {
+        Error::internal(
+            "package-graphs",
+            "a package was found to hold no graph at all",
+        )
+    })?;
+    let model = package.model(entry, &Limits::default())?;
+    let engine = engines.for_foreign_graph()?;
+    let session = Session::new(&model, engine, options, None)
+        .map_err(|error| error.in_file(entry.file.beneath(package.path())))?;
+    let known = package.effective_io(session.contract(), false)?;
+    let contract = known.narrow(session.contract());
+    Ok((session.narrowed(contract)?, known.warnings))
 }
 
 impl BundleRan {

@@ -1,8 +1,9 @@
-//! A bundle or an ONNX file, told apart.
+//! A bundle, a package or an ONNX file, told apart.
 
 use std::path::{Path, PathBuf};
 
-use amphora_bundle::{Bundle, Store};
+use amphora_bundle::package::Level;
+use amphora_bundle::{Bundle, Package, Store};
 use amphora_error::Result;
 
 /// What `inspect` and `run` take.
@@ -12,15 +13,22 @@ pub enum Subject {
     Onnx(PathBuf),
     /// An opened bundle.
     Bundle(Box<Bundle>),
+    /// A directory with a manifest that nothing seals.
+    Package(Box<Package>),
 }
 
 impl Subject {
-    /// What `reference` names: an ONNX file when there is such a file, or when it ends in `.onnx`;
-    /// else a bundle, in the forms of [`Store::resolve`].
+    /// What `reference` names: an ONNX file when there is such a file, or when it ends in `.onnx`; a
+    /// package when that is what the directory of this name holds; else a bundle, in the forms of
+    /// [`Store::resolve`].
     pub fn resolve(store: &Store, reference: &str) -> Result<Self> {
         let path = Path::new(reference);
         if path.is_file() || (reference.ends_with(".onnx") && !path.is_dir()) {
             return Ok(Self::Onnx(path.to_owned()));
+        }
+        if Package::is_at(path) {
+            let package = Package::open(path, Level::Install)?;
+            return Ok(Self::Package(Box::new(package)));
         }
         store
             .resolve(reference)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use amphora_bundle::{Bundle, BundleId, Name, Store, Version};
+use amphora_bundle::{Bundle, BundleId, Name, Package, Store, Version};
 use amphora_error::{Error, ErrorKind, Result};
 use amphora_files::json;
 use amphora_verify::{Report, Target, VerifyOptions};
@@ -78,6 +78,26 @@ pub fn verify(bundle: Bundle, request: &VerifyRequest) -> Result<Report> {
     };
     let mut report = amphora_verify::verify(bundle, &options)?.report;
     request.engines.remember(&id, engine.as_ref(), &report);
+    if request.strict {
+        report.reject_warnings();
+    }
+    report.validated_at = Some(request.validated_at.to_string());
+    Ok(report)
+}
+
+/// Checks a package as far as it can be checked; what only a bundle can show is listed as skipped.
+///
+/// # Errors
+///
+/// When a check could not be done.
+pub fn verify_package(package: &Package, request: &VerifyRequest) -> Result<Report> {
+    let options = VerifyOptions {
+        target: request.target,
+        engine: Some(request.engines.for_foreign_graph()?),
+        strict: request.strict,
+        ..VerifyOptions::default()
+    };
+    let mut report = amphora_verify::verify_package(package, &options)?;
     if request.strict {
         report.reject_warnings();
     }

@@ -5,6 +5,7 @@
 //! * [`Bundle`]: an opened bundle, whose files are compared with the manifest as they are read.
 //! * [`check_integrity`]: every byte of a bundle, what is missing, changed or unlisted apart.
 //! * [`Draft`], [`Sealed`]: a bundle under construction, and complete but not yet visible.
+//! * [`Package`]: a directory with an older kind of manifest, opened as it is.
 //! * [`Store`]: bundles on disk: publish, list, resolve, remove, clean.
 //!
 //! ```
@@ -65,6 +66,7 @@ pub mod layout;
 pub mod manifest;
 mod metrics;
 mod name;
+pub mod package;
 mod sealed;
 mod store;
 
@@ -80,6 +82,7 @@ pub use integrity::{Changed, Checked, IntegrityReport, check_and_keep, check_int
 pub use manifest::{Manifest, ManifestFields, parse_yaml};
 pub use metrics::{parse_labels, parse_metrics};
 pub use name::{Name, Timestamp, Version};
+pub use package::Package;
 pub use sealed::Sealed;
 pub use store::{
     Cleaned, DEFAULT_LOCK_TIMEOUT, DEFAULT_STORE, Entries, Listing, Publication, Store, Summary,

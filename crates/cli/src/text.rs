@@ -48,20 +48,22 @@ pub(crate) fn line(text: &str) -> String {
 
 /// Rows that describe inputs or outputs: what, name, element type and shape.
 pub(crate) fn specs(what: &str, specs: &[TensorSpec]) -> Vec<Vec<String>> {
-    let shape = |spec: &TensorSpec| match &spec.shape {
+    let described = specs
+        .iter()
+        .map(|spec| row([what, &spec.name, &form(spec)]));
+    described.collect()
+}
+
+/// Element type and shape of an input or output.
+pub(crate) fn form(spec: &TensorSpec) -> String {
+    let shape = match &spec.shape {
         None => "any shape".to_owned(),
         Some(dims) => {
             let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
             format!("[{}]", dims.join(", "))
         }
     };
-    specs
-        .iter()
-        .map(|spec| {
-            let description = format!("{} {}", spec.dtype, shape(spec));
-            row([what, &spec.name, &description])
-        })
-        .collect()
+    format!("{} {shape}", spec.dtype)
 }
 
 /// A count and what is counted, in the singular or the plural.

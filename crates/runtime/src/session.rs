@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use amphora_error::Result;
-use amphora_onnx::{Contract, Model};
+use amphora_error::{Error, Result};
+use amphora_onnx::{Contract, Model, TensorSpec};
 use serde_json::{Map, Value};
 
 use crate::engine::{self, Engine, Executable, guarded};
@@ -77,6 +77,32 @@ impl Session {
             policy: options.inputs.clone(),
             calibration,
         })
+    }
+
+    /// The same session, which enforces `contract` instead of what the graph itself says: the sizes
+    /// that a manifest fixes and the graph leaves open.
+    ///
+    /// # Errors
+    ///
+    /// [`amphora_error::ErrorKind::Incompatible`] when the names, their order or the element types are
+    /// not those of the graph.
+    pub fn narrowed(mut self, contract: Contract) -> Result<Self> {
+        let same = |a: &[TensorSpec], b: &[TensorSpec]| {
+            let keys = |specs: &[TensorSpec]| -> Vec<_> {
+                specs.iter().map(|s| (s.name.clone(), s.dtype)).collect()
+            };
+            keys(a) == keys(b)
+        };
+        if !same(&contract.inputs, &self.contract.inputs)
+            || !same(&contract.outputs, &self.contract.outputs)
+        {
+            return Err(Error::incompatible(
+                "session-contract",
+                "a contract of other inputs and outputs than those of the graph cannot be enforced",
+            ));
+        }
+        self.contract = contract;
+        Ok(self)
     }
 
     /// What goes in and what comes out.

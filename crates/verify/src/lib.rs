@@ -37,6 +37,7 @@ mod assets;
 mod contract;
 pub mod golden;
 mod numeric;
+mod package;
 mod replay;
 mod report;
 mod target;
@@ -44,6 +45,7 @@ mod verify;
 
 pub use golden::Golden;
 pub use numeric::Comparison;
+pub use package::verify_package;
 pub use replay::{ROUNDING_MARGIN, Replay, replay};
 pub use report::{
     Element, EngineInfo, InferenceTime, NumericEquivalence, OnnxCheck, OutputReport, Report,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use amphora_bundle::manifest::effective_io;
 use amphora_bundle::{Bundle, Checked, Manifest, check_and_keep, manifest};
 use amphora_error::{Error, ErrorKind, Result, quoted};
 use amphora_files::RelativePath;
@@ -89,10 +90,20 @@ impl VerifiedBundle {
         })
     }
 
-    /// The entry graph, ready to answer, calibrated when the bundle says so.
+    /// The entry graph, ready to answer, calibrated when the bundle says so. It takes what both the
+    /// manifest and the graph allow: a size that the manifest fixes is enforced.
     pub fn session(&self, engine: Arc<dyn Engine>, options: &SessionOptions) -> Result<Session> {
-        let model = self.model(&self.manifest().spec.entry)?;
-        Session::new(model, engine, options, self.calibration.clone())
+        let entry = &self.manifest().spec.entry;
+        let session = Session::new(
+            self.model(entry)?,
+            engine,
+            options,
+            self.calibration.clone(),
+        )?;
+        let io = &self.manifest().graph(entry)?.io;
+        let known = effective_io(Some(io), session.contract(), false, &|_| false)?;
+        let contract = known.narrow(session.contract());
+        session.narrowed(contract)
     }
 }
 

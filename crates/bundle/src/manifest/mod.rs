@@ -1,13 +1,15 @@
 //! `manifest.yaml`: the only source of truth of a bundle.
 
+mod effective;
 mod generation;
 mod golden;
 mod io;
 mod metadata;
+mod model_types;
 mod spec;
 mod validate;
 mod write;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -17,16 +19,19 @@ use amphora_files::{Digest, RelativePath};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use effective::{EffectiveIo, IoSource, effective_io};
 pub use generation::{Generation, Sampling};
 pub use golden::{Golden, GoldenKind, Tolerance};
 pub use io::{Io, IoSpec, Pooling, Postprocessing, Preprocessing};
 pub use metadata::{
     Author, Distribution, DistributionPackage, Metadata, Provenance, Registry, Source,
 };
+pub use model_types::{MODEL_TYPES, io_of_model_type};
 pub use spec::{
     Compute, Cpu, Dependencies, ExecutionFile, Format, Framework, Gpu, Graph, Memory, Package,
     Performance, Requirements, Spec, Storage,
 };
+pub(crate) use validate::dims_agree;
 pub use yaml::parse_yaml;
 
 use crate::BundleId;
@@ -78,6 +83,18 @@ impl Manifest {
                 .at(format!("graph {}", amphora_error::quoted(name)))
                 .expected(format!("one of {}", known.join(", ")))
         })
+    }
+
+    /// The I/O of the graph called `name`, with the preprocessing that is stated, or else detected
+    /// from names, types and shapes.
+    ///
+    /// # Errors
+    ///
+    /// [`amphora_error::ErrorKind::NotFound`] when there is no such graph.
+    pub fn effective_io(&self, name: &str) -> Result<EffectiveIo> {
+        let io = self.graph(name)?.io.clone();
+        let listed = |path: &str| self.files.iter().any(|file| file.path.as_str() == path);
+        Ok(EffectiveIo::of(io, IoSource::Manifest, &listed))
     }
 
     /// Gives the fields back, to change them and check them again.

@@ -208,7 +208,7 @@ fn io(fields: &ManifestFields, place: &str, io: &Io, faults: &mut Faults) {
     }
 }
 
-fn dims_agree(spec: &IoSpec) -> bool {
+pub(crate) fn dims_agree(spec: &IoSpec) -> bool {
     let Some(shape) = &spec.shape else {
         return spec.dims.is_none();
     };

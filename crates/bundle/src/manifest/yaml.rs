@@ -3,6 +3,7 @@
 
 use amphora_error::{Error, Result, printable};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, Span};
 
 use super::{MAX_BYTES, ManifestFields};
@@ -21,12 +22,17 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ManifestFields> {
     from_str(text).map_err(|error| newer_version(text).unwrap_or(error))
 }
 
-/// Reads a YAML document of any shape with the strictness of a manifest: no key twice, no anchor,
-/// alias, merge key or tag, only finite numbers, bounded in depth and size.
-pub fn parse_yaml(bytes: &[u8]) -> Result<serde_json::Value> {
+/// Reads a YAML document into `T` with the strictness of a manifest.
+pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let text = text_of(bytes)?;
     scan(text)?;
     from_str(text)
+}
+
+/// Reads a YAML document of any shape with the strictness of a manifest: no key twice, no anchor,
+/// alias, merge key or tag, only finite numbers, bounded in depth and size.
+pub fn parse_yaml(bytes: &[u8]) -> Result<serde_json::Value> {
+    read(bytes)
 }
 
 fn text_of(bytes: &[u8]) -> Result<&str> {
@@ -127,7 +133,7 @@ fn scan(text: &str) -> Result<()> {
 }
 
 /// Control characters other than line feed and tab, which no field of a manifest needs.
-pub(super) fn forbidden(c: char) -> bool {
+pub(crate) fn forbidden(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\t')
 }
 

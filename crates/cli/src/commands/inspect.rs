@@ -1,10 +1,13 @@
 //! `amphora inspect`.
 
-use amphora::{BundleInspection, GraphInspection, Inspection, OnnxInspection, Result, Subject};
+use amphora::{
+    BundleInspection, EffectiveIo, GraphInspection, Inspection, IoSource, OnnxInspection,
+    PackageInspection, Result, Subject,
+};
 
 use crate::arguments::InspectArguments;
 use crate::commands::{Context, Verdict};
-use crate::text::{line, row, size, specs, table};
+use crate::text::{counted, form, line, row, size, specs, table};
 
 pub(crate) fn run(context: &Context, arguments: &InspectArguments) -> Result<Verdict> {
     let subject = Subject::resolve(&context.store()?, &arguments.subject)?;
@@ -14,6 +17,7 @@ pub(crate) fn run(context: &Context, arguments: &InspectArguments) -> Result<Ver
         .answer(&inspection, |inspection| match inspection {
             Inspection::Onnx(onnx) => onnx_words(onnx),
             Inspection::Bundle(bundle) => bundle_words(bundle),
+            Inspection::Package(package) => package_words(package),
         })?;
     Ok(inspection.verdict().map_or(Verdict::Yes, Verdict::No))
 }
@@ -74,7 +78,74 @@ fn bundle_words(bundle: &BundleInspection) -> String {
     table(0, &rows) + &heading + &table(2, &files) + &nodes(&bundle.graph)
 }
 
+fn package_words(package: &PackageInspection) -> String {
+    let mut rows = vec![
+        row(["package", &format!("{}:{}", package.name, package.version)]),
+        row(["path", &package.path.to_string_lossy()]),
+        row(["framework", &package.framework]),
+    ];
+    if let Some(format) = &package.execution_format {
+        rows.push(row(["runs as", format]));
+    }
+    for file in &package.graph_files {
+        rows.push(row(["graph", file]));
+    }
+    if let Some(reason) = &package.not_runnable {
+        rows.push(row(["warning", reason]));
+    }
+    io_rows(&package.io, &mut rows);
+    if let Some(graph) = &package.graph {
+        opset_rows(graph, &mut rows);
+        operator_row(graph, &mut rows);
+    }
+    let files: Vec<_> = package
+        .files
+        .iter()
+        .map(|file| {
+            let digest = file
+                .sha256
+                .map_or("no digest".to_owned(), |d| d.to_string());
+            row([&file.path, &size(file.size), &digest])
+        })
+        .collect();
+    let heading = line(&format!("{} listed", counted(files.len(), "file")));
+    let nodes = package.graph.as_ref().map_or(String::new(), nodes);
+    table(0, &rows) + &heading + &table(2, &files) + &nodes
+}
+
+/// Inputs and outputs with how they are made, and who says so.
+fn io_rows(io: &EffectiveIo, rows: &mut Vec<Vec<String>>) {
+    let source = match io.source {
+        IoSource::Manifest => "the manifest",
+        IoSource::Graph => "the graph",
+        IoSource::ModelType => "what is usual for this model_type (unverified)",
+        IoSource::Legacy => "nobody: one tensor of floats is assumed (unverified)",
+    };
+    rows.push(row(["I/O from", source]));
+    for (what, specs) in [("input", &io.io.inputs), ("output", &io.io.outputs)] {
+        for spec in specs {
+            let detected = io.detected.contains(&spec.name);
+            let made = match &spec.preprocessing {
+                Some(how) if detected => format!("{} (detected)", how.r#type),
+                Some(how) => how.r#type.clone(),
+                None => String::new(),
+            };
+            rows.push(row([what, &spec.name, &form(&spec.tensor_spec()), &made]));
+        }
+    }
+    for warning in &io.warnings {
+        rows.push(row(["warning", warning]));
+    }
+}
+
 fn graph_rows(graph: &GraphInspection, rows: &mut Vec<Vec<String>>) {
+    opset_rows(graph, rows);
+    rows.extend(specs("input", &graph.contract.inputs));
+    rows.extend(specs("output", &graph.contract.outputs));
+    operator_row(graph, rows);
+}
+
+fn opset_rows(graph: &GraphInspection, rows: &mut Vec<Vec<String>>) {
     let contract = &graph.contract;
     let opset = format!("{} (ir version {})", contract.opset, contract.ir_version);
     rows.push(row(["opset", &opset]));
@@ -93,10 +164,11 @@ fn graph_rows(graph: &GraphInspection, rows: &mut Vec<Vec<String>>) {
             "the weights are too many to be read for this",
         ])),
     }
-    rows.extend(specs("input", &contract.inputs));
-    rows.extend(specs("output", &contract.outputs));
-    let operators: Vec<String> = contract
-        .operators
+}
+
+fn operator_row(graph: &GraphInspection, rows: &mut Vec<Vec<String>>) {
+    let operators = &graph.contract.operators;
+    let operators: Vec<String> = operators
         .iter()
         .map(|(name, count)| format!("{name} {count}"))
         .collect();

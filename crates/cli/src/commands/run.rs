@@ -24,6 +24,9 @@ pub(crate) fn run(context: &Context, arguments: &RunArguments) -> Result<Verdict
         verify: arguments.verify,
     };
     let answer = amphora::run(request)?;
+    for warning in &answer.warnings {
+        context.output.note(&format!("warning: {warning}"));
+    }
     context.output.answer(&answer, words)?;
     Ok(Verdict::Yes)
 }

@@ -1,13 +1,15 @@
 //! `amphora verify`.
 
-use amphora::{Error, Report, Result, StoreReport, VerifyRequest, verdict};
+use std::path::Path;
+
+use amphora::{Error, Level, Package, Report, Result, StoreReport, VerifyRequest, verdict};
 
 use crate::arguments::VerifyArguments;
 use crate::commands::{Context, Verdict, target};
 use crate::text::{counted, line, row, table};
 
 pub(crate) fn run(context: &Context, arguments: &VerifyArguments) -> Result<Verdict> {
-    let request = VerifyRequest {
+    let request = &VerifyRequest {
         target: arguments.target.map_or(amphora::Target::General, target),
         engines: context.engines(arguments.engine)?,
         strict: arguments.strict,
@@ -15,15 +17,22 @@ pub(crate) fn run(context: &Context, arguments: &VerifyArguments) -> Result<Verd
     };
     let store = context.store()?;
     let Some(reference) = &arguments.bundle else {
-        let report = amphora::verify_all(&store, &request)?;
+        let report = amphora::verify_all(&store, request)?;
         context.output.answer(&report, all_words)?;
         return Ok(report.verdict().map_or(Verdict::Yes, Verdict::No));
     };
-    let bundle = store.resolve(reference)?;
+    let path = Path::new(reference);
+    let check: Box<dyn FnOnce() -> Result<Report>> = if Package::is_at(path) {
+        let package = Package::open(path, Level::Install)?;
+        Box::new(move || amphora::verify_package(&package, request))
+    } else {
+        let bundle = store.resolve(reference)?;
+        Box::new(move || amphora::verify(bundle, request))
+    };
     if let Some(directory) = &arguments.report {
         amphora::prepare_directory(directory)?;
     }
-    let report = amphora::verify(bundle, &request)?;
+    let report = check()?;
     if let Some(directory) = &arguments.report {
         let written = amphora::write_report(&report, directory)?;
         context.output.note(&format!("wrote {}", written.display()));
