@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use amphora_error::{Error, Result, quoted};
-use amphora_onnx::{Contract, Dim, Model, TensorSpec};
+use amphora_onnx::{Contract, Dim, Dtype, Model, TensorSpec};
 
-use crate::Tensor;
 use crate::tensor::show_shape;
+use crate::{Fed, Kept, Tensor};
 
 /// Sizes that symbolic dimensions got, with the name of the tensor that gave them.
 #[derive(Debug, Default)]
@@ -57,12 +57,20 @@ pub(crate) fn graph(model: &Model) -> Result<()> {
 pub(crate) fn inputs<'a>(
     contract: &'a Contract,
     inputs: &BTreeMap<String, Tensor>,
+    fed: &[Fed],
     policy: &InputPolicy,
 ) -> Result<Bindings<'a>> {
     let mut bindings = Bindings::default();
     let mut faults = Vec::new();
     for spec in &contract.inputs {
         let name = quoted(&spec.name);
+        if let Some(fed) = fed.iter().find(|fed| fed.name == spec.name) {
+            value_faults(spec, Value::of_kept(&fed.value), &mut bindings, &mut faults);
+            if inputs.contains_key(&spec.name) {
+                faults.push(format!("{name} is fed from the cache"));
+            }
+            continue;
+        }
         let Some(tensor) = inputs.get(&spec.name) else {
             faults.push(format!(
                 "{name} is missing: {} of shape {}",
@@ -71,7 +79,7 @@ pub(crate) fn inputs<'a>(
             ));
             continue;
         };
-        tensor_faults(spec, tensor, &mut bindings, &mut faults);
+        value_faults(spec, Value::of(tensor), &mut bindings, &mut faults);
         if tensor.is_empty() && !policy.allow_empty && !may_be_empty(spec) {
             faults.push(format!(
                 "{name} has no elements: its shape is {}",
@@ -106,16 +114,30 @@ pub(crate) fn inputs<'a>(
     )
 }
 
-/// Checks what an engine answered; a fault is the engine's or the model's, not the caller's. Every
-/// symbol an input has bound must keep its size.
+/// Checks what an engine answered: the outputs that were asked for and those that it keeps. A fault is
+/// the engine's or the model's, not the caller's. Every symbol an input has bound must keep its size.
 pub(crate) fn outputs<'a>(
     contract: &'a Contract,
-    outputs: &[Tensor],
+    names: &[&str],
+    tensors: &[Tensor],
+    kept_names: &[&str],
+    kept: &[Kept],
     mut bindings: Bindings<'a>,
 ) -> Result<()> {
     let mut faults = Vec::new();
-    for (spec, tensor) in contract.outputs.iter().zip(outputs) {
-        tensor_faults(spec, tensor, &mut bindings, &mut faults);
+    if tensors.len() != names.len() || kept.len() != kept_names.len() {
+        faults.push(format!(
+            "{} outputs of {}",
+            tensors.len() + kept.len(),
+            names.len() + kept_names.len()
+        ));
+    }
+    let tensors = names.iter().zip(tensors.iter().map(Value::of));
+    let kept = kept_names.iter().zip(kept.iter().map(Value::of_kept));
+    for (name, value) in tensors.chain(kept) {
+        if let Some(spec) = contract.outputs.iter().find(|spec| spec.name == **name) {
+            value_faults(spec, value, &mut bindings, &mut faults);
+        }
     }
     if faults.is_empty() {
         return Ok(());
@@ -127,32 +149,54 @@ pub(crate) fn outputs<'a>(
     .faults(faults))
 }
 
-fn tensor_faults<'a>(
+/// What a contract says something about.
+#[derive(Clone, Copy)]
+struct Value<'v> {
+    dtype: Dtype,
+    shape: &'v [usize],
+}
+
+impl<'v> Value<'v> {
+    fn of(tensor: &'v Tensor) -> Self {
+        Self {
+            dtype: tensor.dtype(),
+            shape: tensor.shape(),
+        }
+    }
+
+    fn of_kept(kept: &'v Kept) -> Self {
+        Self {
+            dtype: kept.dtype,
+            shape: &kept.shape,
+        }
+    }
+}
+
+fn value_faults<'a>(
     spec: &'a TensorSpec,
-    tensor: &Tensor,
+    value: Value<'_>,
     bindings: &mut Bindings<'a>,
     faults: &mut Vec<String>,
 ) {
     let name = quoted(&spec.name);
-    if tensor.dtype() != spec.dtype {
+    if value.dtype != spec.dtype {
         faults.push(format!(
             "{name} has type {}, expected {}",
-            tensor.dtype(),
-            spec.dtype
+            value.dtype, spec.dtype
         ));
     }
     let Some(dims) = &spec.shape else { return };
-    if dims.len() != tensor.shape().len() {
+    if dims.len() != value.shape.len() {
         faults.push(format!(
             "{name} has rank {} (shape {}), expected rank {} (shape {})",
-            tensor.shape().len(),
-            show_shape(tensor.shape()),
+            value.shape.len(),
+            show_shape(value.shape),
             dims.len(),
             show_spec(spec)
         ));
         return;
     }
-    for (axis, (dim, &size)) in dims.iter().zip(tensor.shape()).enumerate() {
+    for (axis, (dim, &size)) in dims.iter().zip(value.shape).enumerate() {
         match dim {
             Dim::Fixed(fixed) if *fixed != size as u64 => {
                 faults.push(format!(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use amphora_error::{Error, Result, quoted};
 use amphora_onnx::Model;
 
+use crate::cache::{Fed, Kept, Ran};
 use crate::check;
 use crate::engines::{OrtLocation, ort, rten};
 use crate::operators::{self, UnsupportedOperator};
@@ -55,6 +56,39 @@ pub trait Executable: Send {
     /// [`amphora_error::ErrorKind::Unsupported`] when the engine cannot represent a value or fails
     /// at one of the operators.
     fn run(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>>;
+
+    /// Computes `outputs` from `inputs` and from values `fed` of an earlier call, and keeps the
+    /// outputs `kept` for the next one. An engine that does not override this is handed tensors and
+    /// answers tensors.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Executable::run`].
+    fn run_kept(
+        &mut self,
+        inputs: &[(&str, &Tensor)],
+        fed: Vec<Fed>,
+        outputs: &[&str],
+        kept: &[&str],
+    ) -> Result<Ran> {
+        let mut copied: u64 = fed.iter().map(|fed| fed.value.bytes()).sum();
+        let fed: Result<Vec<(String, Tensor)>> = fed
+            .into_iter()
+            .map(|fed| Ok((fed.name, fed.value.into_tensor()?)))
+            .collect();
+        let fed = fed?;
+        let fed = fed.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        let all: Vec<(&str, &Tensor)> = inputs.iter().copied().chain(fed).collect();
+        let mut answers = self.run(&all, &[outputs, kept].concat())?;
+        let left = answers.split_off(outputs.len().min(answers.len()));
+        let left: Vec<Kept> = left.into_iter().map(Kept::from).collect();
+        copied += left.iter().map(Kept::bytes).sum::<u64>();
+        Ok(Ran {
+            outputs: answers,
+            kept: left,
+            copied,
+        })
+    }
 }
 
 /// Which engine to use.

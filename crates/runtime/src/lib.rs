@@ -7,9 +7,11 @@
 //!   picks one by [`EngineChoice`].
 //! * [`Session`]: one graph in one engine. Takes tensors by name, reports all faults at once, answers
 //!   [`Outputs`] by name.
+//! * [`Cache`]: what a language model remembers from one call to the next, inside the engine.
 //! * [`doctor`]: which engines were found, and why the others were not.
 //! * [`isolate`]: an engine in a process of its own, under limits.
 //! * `image` (feature `images`): pictures to tensors.
+//! * `generation` (feature `generation`): language models that write text.
 //! * [`Calibration`]: temperatures that scale logits.
 //! * [`postprocess`]: the steps from an output to an embedding, to probabilities, to named classes.
 //!
@@ -71,11 +73,14 @@
 
 #![forbid(unsafe_code)]
 
+mod cache;
 mod calibration;
 mod check;
 mod doctor;
 mod engine;
 mod engines;
+#[cfg(feature = "generation")]
+pub mod generation;
 #[cfg(feature = "images")]
 pub mod image;
 pub mod isolate;
@@ -84,6 +89,7 @@ pub mod postprocess;
 mod session;
 mod tensor;
 
+pub use cache::{Cache, Fed, Kept, Link, Ran};
 pub use calibration::Calibration;
 pub use check::InputPolicy;
 pub use doctor::{EngineReport, LibraryReport, doctor};

@@ -9,7 +9,7 @@ use amphora_onnx::{Contract, Model, TensorSpec};
 use serde_json::{Map, Value};
 
 use crate::engine::{self, Engine, Executable, guarded};
-use crate::{Calibration, InputPolicy, Tensor, check};
+use crate::{Cache, Calibration, InputPolicy, Tensor, check};
 
 /// How a session runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Session {
             policy,
             calibration,
         } = self;
-        let bindings = check::inputs(contract, inputs, policy)?;
+        let bindings = check::inputs(contract, inputs, &[], policy)?;
         let given: Vec<(&str, &Tensor)> = contract
             .inputs
             .iter()
@@ -145,19 +145,74 @@ impl Session {
         let answers = guarded(engine.name(), "running the model", || {
             executable.run(&given, &wanted)
         })?;
-        check::outputs(contract, &answers, bindings)?;
-        let named = contract.outputs.iter().zip(answers);
-        let tensors: Result<Vec<(String, Tensor)>> = named
-            .map(|(spec, tensor)| {
-                let tensor = match &calibration {
-                    Some(calibration) => calibration.apply(&spec.name, tensor)?,
-                    None => tensor,
-                };
-                Ok((spec.name.clone(), tensor))
-            })
-            .collect();
-        Ok(Outputs(tensors?))
+        check::outputs(contract, &wanted, &answers, &[], &[], bindings)?;
+        named(&wanted, answers, calibration.as_ref())
     }
+
+    /// Computes the outputs of the graph that no link of `cache` names; those that a link names stay
+    /// in `cache`, and the graph's inputs that a link names are taken from it. So a value goes from
+    /// one call to the next, and from the session of one graph to that of another, without being
+    /// copied where the engine can do that; see [`Cache`].
+    ///
+    /// After an error the cache is empty.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Session::run`]; [`amphora_error::ErrorKind::Usage`] when the graph continues from a
+    /// cache that is empty, [`amphora_error::ErrorKind::Incompatible`] when it lacks an output that a
+    /// link names.
+    pub fn run_cached(
+        &mut self,
+        inputs: &BTreeMap<String, Tensor>,
+        cache: &mut Cache,
+    ) -> Result<Outputs> {
+        let Self {
+            contract,
+            engine,
+            executable,
+            policy,
+            calibration,
+        } = self;
+        let fed = cache.take(contract)?;
+        let kept = cache.kept(contract)?;
+        let bindings = check::inputs(contract, inputs, &fed, policy)?;
+        let given: Vec<(&str, &Tensor)> = contract
+            .inputs
+            .iter()
+            .filter_map(|spec| Some((spec.name.as_str(), inputs.get(&spec.name)?)))
+            .collect();
+        let wanted: Vec<&str> = contract
+            .outputs
+            .iter()
+            .map(|spec| spec.name.as_str())
+            .filter(|name| !kept.contains(name))
+            .collect();
+        let ran = guarded(engine.name(), "running the model", || {
+            executable.run_kept(&given, fed, &wanted, &kept)
+        })?;
+        check::outputs(contract, &wanted, &ran.outputs, &kept, &ran.kept, bindings)?;
+        cache.put(ran.kept, ran.copied);
+        named(&wanted, ran.outputs, calibration.as_ref())
+    }
+}
+
+/// Outputs with their names, their logits divided by the temperatures of `calibration`.
+fn named(
+    names: &[&str],
+    answers: Vec<Tensor>,
+    calibration: Option<&Calibration>,
+) -> Result<Outputs> {
+    let named = names.iter().zip(answers);
+    let tensors: Result<Vec<(String, Tensor)>> = named
+        .map(|(name, tensor)| {
+            let tensor = match calibration {
+                Some(calibration) => calibration.apply(name, tensor)?,
+                None => tensor,
+            };
+            Ok(((*name).to_owned(), tensor))
+        })
+        .collect();
+    tensors.map(Outputs)
 }
 
 impl std::fmt::Debug for Session {

@@ -5,9 +5,10 @@ use amphora_onnx::{Contract, Dtype};
 use ort::session::SessionInputValue;
 use ort::value::{DynValue, Tensor as OrtTensor, TensorElementType, TensorRef, ValueType};
 
-use crate::Tensor;
+use crate::cache::Held;
 use crate::engine::shortened;
 use crate::tensor::Data;
+use crate::{Kept, Tensor};
 
 /// Refuses a graph that takes or gives element types which have no Rust type: the binding to ONNX
 /// Runtime cannot carry them. Weights of such types are no concern.
@@ -99,22 +100,8 @@ pub(super) fn weight(name: &str, tensor: Tensor) -> Result<DynValue> {
 }
 
 /// An output, copied out of ONNX Runtime's memory.
-pub(super) fn output(name: &str, dtype: Option<Dtype>, value: &DynValue) -> Result<Tensor> {
-    let ValueType::Tensor { ty, .. } = value.dtype() else {
-        return Err(Error::unsupported(
-            "engine-value",
-            format!("{} is no tensor", quoted(name)),
-        ));
-    };
-    let found = Dtype::all().find(|dtype| element_type(*dtype) == Some(*ty));
-    let Some(found) = found.filter(|found| dtype.is_none_or(|dtype| dtype == *found)) else {
-        return Err(Error::incompatible(
-            "outputs",
-            format!("ONNX Runtime answered {} in another type", quoted(name)),
-        )
-        .expected(dtype.map_or("a tensor", Dtype::name))
-        .found(ty.to_string()));
-    };
+pub(crate) fn output(name: &str, dtype: Option<Dtype>, value: &DynValue) -> Result<Tensor> {
+    let (found, _) = form(name, dtype, value)?;
     macro_rules! copied {
         ($type:ty) => {{
             let (shape, elements) = value
@@ -144,6 +131,36 @@ pub(super) fn output(name: &str, dtype: Option<Dtype>, value: &DynValue) -> Resu
             Tensor::new(sizes(name, shape)?, elements)
         }
     }
+}
+
+/// An output that stays in ONNX Runtime's memory.
+pub(super) fn kept(name: &str, dtype: Option<Dtype>, value: DynValue) -> Result<Kept> {
+    let (dtype, shape) = form(name, dtype, &value)?;
+    Ok(Kept {
+        dtype,
+        shape: sizes(name, shape)?,
+        held: Held::Ort(value),
+    })
+}
+
+/// The element type of an output, which must be the one that the contract states, and its shape.
+fn form<'v>(name: &str, dtype: Option<Dtype>, value: &'v DynValue) -> Result<(Dtype, &'v [i64])> {
+    let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
+        return Err(Error::unsupported(
+            "engine-value",
+            format!("{} is no tensor", quoted(name)),
+        ));
+    };
+    let found = Dtype::all().find(|dtype| element_type(*dtype) == Some(*ty));
+    let Some(found) = found.filter(|found| dtype.is_none_or(|dtype| dtype == *found)) else {
+        return Err(Error::incompatible(
+            "outputs",
+            format!("ONNX Runtime answered {} in another type", quoted(name)),
+        )
+        .expected(dtype.map_or("a tensor", Dtype::name))
+        .found(ty.to_string()));
+    };
+    Ok((found, shape))
 }
 
 fn sizes(name: &str, shape: &[i64]) -> Result<Vec<usize>> {

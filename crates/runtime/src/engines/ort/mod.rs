@@ -11,11 +11,14 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
 
 use self::library::Library;
+use crate::cache::Held;
 use crate::engine::{Engine, Executable, shortened};
 use crate::engines::OrtLocation;
 use crate::engines::handover::Handover;
 use crate::operators::{Table, UnsupportedOperator};
-use crate::{SessionOptions, Tensor};
+use crate::{Fed, Kept, Ran, SessionOptions, Tensor};
+
+pub(crate) use self::convert::output;
 
 static TABLE: LazyLock<Table> =
     LazyLock::new(|| Table::parse(include_str!("../../../operators/onnxruntime.tsv")));
@@ -89,41 +92,80 @@ struct Loaded {
 
 impl Executable for Loaded {
     fn run(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>> {
+        let ran = self.run_kept(inputs, Vec::new(), outputs, &[])?;
+        Ok(ran.outputs)
+    }
+
+    /// Values stay in ONNX Runtime's memory.
+    fn run_kept(
+        &mut self,
+        inputs: &[(&str, &Tensor)],
+        fed: Vec<Fed>,
+        outputs: &[&str],
+        kept: &[&str],
+    ) -> Result<Ran> {
         let failed = |source: ort::Error| {
             Error::unsupported("engine-run", "ONNX Runtime failed to run the model")
                 .found(shortened(&source.to_string()))
         };
-        let values: Result<Vec<(&str, SessionInputValue<'_>)>> = inputs
-            .iter()
-            .map(|(name, tensor)| Ok((*name, convert::input(name, tensor)?)))
-            .collect();
-        let values = values?;
+        let mut copied = 0;
+        let mut values: Vec<(String, SessionInputValue<'_>)> = Vec::new();
+        for (name, tensor) in inputs {
+            values.push(((*name).to_owned(), convert::input(name, tensor)?));
+        }
+        for fed in fed {
+            let bytes = fed.value.bytes();
+            let value = match fed.value.held {
+                Held::Ort(value) => value,
+                _ => {
+                    copied += bytes;
+                    convert::weight(&fed.name, fed.value.into_tensor()?)?
+                }
+            };
+            values.push((fed.name, value.into()));
+        }
         let selected = outputs
             .iter()
+            .chain(kept)
             .fold(OutputSelector::no_default(), |selector, name| {
                 selector.with(*name)
             });
         let run_options = RunOptions::new().map_err(failed)?.with_outputs(selected);
-        let answers = self
+        let mut answers = self
             .session
             .run_with_options(values, &run_options)
             .map_err(failed)?;
-        outputs
+        let absent = |name: &str| {
+            Error::unsupported(
+                "engine-value",
+                format!("ONNX Runtime did not answer {}", quoted(name)),
+            )
+        };
+        let contract = &self.contract;
+        let dtype = |name: &str| {
+            let mut outputs = contract.outputs.iter();
+            outputs
+                .find(|spec| spec.name == name)
+                .map(|spec| spec.dtype)
+        };
+        let tensors: Result<Vec<Tensor>> = outputs
             .iter()
             .map(|name| {
-                let value = answers.get(name).ok_or_else(|| {
-                    Error::unsupported(
-                        "engine-value",
-                        format!("ONNX Runtime did not answer {}", quoted(name)),
-                    )
-                })?;
-                let spec = self
-                    .contract
-                    .outputs
-                    .iter()
-                    .find(|spec| spec.name == **name);
-                convert::output(name, spec.map(|spec| spec.dtype), value)
+                let value = answers.get(name).ok_or_else(|| absent(name))?;
+                output(name, dtype(name), value)
             })
-            .collect()
+            .collect();
+        let left: Result<Vec<Kept>> = kept
+            .iter()
+            .map(|name| {
+                let value = answers.remove(name).ok_or_else(|| absent(name))?;
+                convert::kept(name, dtype(name), value)
+            })
+            .collect();
+        Ok(Ran {
+            outputs: tensors?,
+            kept: left?,
+            copied,
+        })
     }
 }

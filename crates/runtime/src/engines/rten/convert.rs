@@ -59,7 +59,7 @@ impl Input {
 
 /// An output in the type of the contract: rten answers i32 for booleans and 64-bit integers, and f32
 /// for f16.
-pub(super) fn output(name: &str, dtype: Option<Dtype>, value: Value) -> Result<Tensor> {
+pub(crate) fn output(name: &str, dtype: Option<Dtype>, value: Value) -> Result<Tensor> {
     match value {
         Value::FloatTensor(tensor) => {
             let shape = tensor.shape().to_vec();
@@ -102,6 +102,22 @@ pub(super) fn output(name: &str, dtype: Option<Dtype>, value: Value) -> Result<T
             ),
         )),
     }
+}
+
+/// A tensor that rten is to own.
+pub(super) fn owned(name: &str, tensor: Tensor) -> Result<Value> {
+    let input = Input::new(name, &tensor)?;
+    let shape = tensor.shape().to_vec();
+    let made = match (input, tensor.into_data()) {
+        (Input::Integers(values), _) => Value::from_shape(shape, values).ok(),
+        (Input::Floats(values), _) => Value::from_shape(shape, values).ok(),
+        (Input::Borrowed, Data::F32(values)) => Value::from_shape(shape, values).ok(),
+        (Input::Borrowed, Data::I32(values)) => Value::from_shape(shape, values).ok(),
+        (Input::Borrowed, Data::I8(values)) => Value::from_shape(shape, values).ok(),
+        (Input::Borrowed, Data::U8(values)) => Value::from_shape(shape, values).ok(),
+        _ => None,
+    };
+    made.ok_or_else(|| Error::internal("engine-input", "a checked tensor has another size"))
 }
 
 fn expect(name: &str, dtype: Option<Dtype>, found: Dtype) -> Result<()> {

@@ -3,17 +3,21 @@
 mod convert;
 mod depth;
 mod fit;
+mod keep;
 
+use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
 use amphora_error::{Error, Result, quoted};
-use amphora_onnx::{Contract, Model};
-use rten::{ModelOptions, NodeId, RunOptions, ThreadPool};
+use amphora_onnx::{Contract, Dtype, Model};
+use rten::{ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
 
 use crate::engine::{Engine, Executable, shortened};
 use crate::engines::handover::{Handover, LOCATION};
 use crate::operators::{Table, UnsupportedOperator};
-use crate::{SessionOptions, Tensor};
+use crate::{Fed, Kept, Ran, SessionOptions, Tensor};
+
+pub(crate) use self::convert::output;
 
 static TABLE: LazyLock<Table> =
     LazyLock::new(|| Table::parse(include_str!("../../../operators/rten.tsv")));
@@ -104,35 +108,88 @@ impl Loaded {
 
 impl Executable for Loaded {
     fn run(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>> {
-        let owned: Result<Vec<convert::Input>> = inputs
+        let answers = self.compute(inputs, Vec::new(), outputs)?;
+        let named = outputs.iter().zip(answers);
+        named
+            .map(|(name, value)| output(name, self.dtype(name), value))
+            .collect()
+    }
+
+    /// Values go in as they came out, with room at their end: rten's `Concat` appends to the first of
+    /// its inputs when that is its own and has the capacity.
+    fn run_kept(
+        &mut self,
+        inputs: &[(&str, &Tensor)],
+        fed: Vec<Fed>,
+        outputs: &[&str],
+        kept: &[&str],
+    ) -> Result<Ran> {
+        let mut copied = 0;
+        let mut places = HashSet::new();
+        let mut owned = Vec::with_capacity(fed.len());
+        for fed in fed {
+            let (value, grown) = keep::with_room(fed.value, fed.axis, fed.room)?;
+            copied += grown;
+            places.extend(keep::address(&value));
+            owned.push((self.node(&fed.name)?, value));
+        }
+        let continued = !owned.is_empty();
+        let mut answers = self.compute(inputs, owned, &[outputs, kept].concat())?;
+        let left = answers.split_off(outputs.len().min(answers.len()));
+        let named = outputs.iter().zip(answers);
+        let outputs: Result<Vec<Tensor>> = named
+            .map(|(name, value)| output(name, self.dtype(name), value))
+            .collect();
+        let left = kept.iter().zip(left).map(|(name, value)| {
+            let moved = keep::address(&value).is_none_or(|place| !places.contains(&place));
+            let value = keep::kept(name, self.dtype(name), value)?;
+            if continued && moved {
+                copied += value.bytes();
+            }
+            Ok(value)
+        });
+        let left: Result<Vec<Kept>> = left.collect();
+        Ok(Ran {
+            outputs: outputs?,
+            kept: left?,
+            copied,
+        })
+    }
+}
+
+impl Loaded {
+    /// The element type that the contract states for an output.
+    fn dtype(&self, name: &str) -> Option<Dtype> {
+        let mut outputs = self.contract.outputs.iter();
+        outputs
+            .find(|spec| spec.name == name)
+            .map(|spec| spec.dtype)
+    }
+
+    fn compute(
+        &self,
+        inputs: &[(&str, &Tensor)],
+        owned: Vec<(NodeId, Value)>,
+        outputs: &[&str],
+    ) -> Result<Vec<Value>> {
+        let converted: Result<Vec<convert::Input>> = inputs
             .iter()
             .map(|(name, tensor)| convert::Input::new(name, tensor))
             .collect();
-        let owned = owned?;
-        let mut values = Vec::with_capacity(inputs.len());
-        for ((name, tensor), input) in inputs.iter().zip(&owned) {
+        let converted = converted?;
+        let mut values: Vec<(NodeId, ValueOrView<'_>)> =
+            Vec::with_capacity(inputs.len() + owned.len());
+        for ((name, tensor), input) in inputs.iter().zip(&converted) {
             values.push((self.node(name)?, input.view(tensor)?.into()));
         }
+        values.extend(owned.into_iter().map(|(node, value)| (node, value.into())));
         let ids: Result<Vec<NodeId>> = outputs.iter().map(|name| self.node(name)).collect();
         let options = RunOptions::default().with_thread_pool(Some(self.pool.clone()));
-        let answers = self
-            .model
+        self.model
             .run(values, &ids?, Some(options))
             .map_err(|source| {
                 Error::unsupported("engine-run", "rten failed to run the model")
                     .found(shortened(&source.to_string()))
-            })?;
-        let named = outputs.iter().zip(answers);
-        named
-            .map(|(name, value)| {
-                let spec = self
-                    .contract
-                    .outputs
-                    .iter()
-                    .find(|spec| spec.name == **name);
-                let dtype = spec.map(|spec| spec.dtype);
-                convert::output(name, dtype, value)
             })
-            .collect()
     }
 }
