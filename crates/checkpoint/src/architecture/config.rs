@@ -22,6 +22,13 @@ const RESERVED_HEADS: [&str; 5] = [
     "rope_sin",
 ];
 
+/// The first of several spellings of a key that the configuration has; the first of all where it has
+/// none.
+pub(super) fn spelled(object: &Map<String, Value>, spellings: &[&'static str]) -> &'static str {
+    let there = spellings.iter().find(|key| object.contains_key(**key));
+    there.or(spellings.first()).copied().unwrap_or_default()
+}
+
 /// Reads keys and collects faults. After a fault a reading method returns a harmless value of the
 /// right type, so that reading goes on; [`Reader::finish`] then returns the error.
 #[derive(Default)]
@@ -123,6 +130,21 @@ impl Reader {
                     default
                 }
             },
+        }
+    }
+
+    /// A switch that has a default.
+    pub(super) fn flag_or(&mut self, object: &Map<String, Value>, key: &str, default: bool) -> bool {
+        match object.get(key) {
+            None | Some(Value::Null) => default,
+            Some(Value::Bool(flag)) => *flag,
+            Some(value) => {
+                self.invalid(format!(
+                    "`{key}`: expected true or false, found {}",
+                    shown(value)
+                ));
+                default
+            }
         }
     }
 

@@ -68,6 +68,7 @@ pub(super) fn write(architecture: &Architecture, opset: u64) -> Value {
             "dropout": 0.0,
         }),
         Architecture::Encoder(c) => c.document(),
+        Architecture::Decoder(c) => c.document(),
     };
     if let Value::Object(fields) = fields {
         object.extend(fields);

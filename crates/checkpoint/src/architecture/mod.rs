@@ -3,6 +3,7 @@
 //! * [`Architecture`]: which model a configuration describes, one variant per `model_type`.
 //! * [`Parameter`]: a tensor that the model's state dict holds, by name and shape.
 //! * [`Port`]: an input or output of the model, with the values it takes.
+//! * [`GraphRole`]: which of a model's graphs, where it is exported as several.
 //! * [`Weights`]: a checkpoint proven to hold exactly the parameters of one architecture.
 //!
 //! ```
@@ -28,6 +29,7 @@
 
 mod config;
 mod conv2d_fsq;
+mod decoder;
 mod document;
 mod encoder;
 mod mlp;
@@ -37,12 +39,16 @@ mod urm;
 mod weights;
 
 pub use conv2d_fsq::{Activation, Conv2dFsqConfig, Convolution};
+pub use decoder::{
+    DecoderActivation, DecoderConfig, DecoderFamily, DecoderPositions, DecoderTask,
+    FeedForwardModules, LayerModules, MatrixLayout, Norm, Projections, Rotary, RotaryScaling,
+};
 pub use encoder::{
     Activation as EncoderActivation, Classifier, EncoderConfig, EncoderFamily, EncoderTask, Layer,
     Positions, Segments,
 };
 pub use mlp::{MlpConfig, MlpLayer};
-pub use ports::{Axis, Port, Values};
+pub use ports::{Axis, GraphRole, Port, Values};
 pub use transformer::TransformerConfig;
 pub use urm::{FeedForward, UrmConfig};
 pub use weights::Weights;
@@ -104,11 +110,13 @@ pub enum Architecture {
     Conv2dFsq(Conv2dFsqConfig),
     /// `bert`, `roberta`, `distilbert`: a text encoder as a Hugging Face directory holds it.
     Encoder(EncoderConfig),
+    /// `gpt2`, `llama`, `qwen2`, `qwen3`: a language model as a Hugging Face directory holds it.
+    Decoder(DecoderConfig),
 }
 
 impl Architecture {
     /// Every `model_type` that is understood.
-    pub const MODEL_TYPES: [&'static str; 7] = [
+    pub const MODEL_TYPES: [&'static str; 11] = [
         "mlp",
         "transformer",
         "urm",
@@ -116,6 +124,10 @@ impl Architecture {
         "bert",
         "roberta",
         "distilbert",
+        "gpt2",
+        "llama",
+        "qwen2",
+        "qwen3",
     ];
 
     /// Reads a configuration: document 000's form, with heads as integers or as
@@ -154,6 +166,9 @@ impl Architecture {
             other if let Some(family) = EncoderConfig::family(other) => {
                 EncoderConfig::read(family, object).map(Self::Encoder)
             }
+            other if let Some(family) = DecoderConfig::family(other) => {
+                DecoderConfig::read(family, object).map(Self::Decoder)
+            }
             other => Err(Error::unsupported(
                 "model-type",
                 format!("the model type {} is unknown", quoted(other)),
@@ -171,6 +186,7 @@ impl Architecture {
             Self::Urm(_) => "urm",
             Self::Conv2dFsq(_) => "conv2d_fsq",
             Self::Encoder(config) => config.family.model_type,
+            Self::Decoder(config) => config.family.model_type,
         }
     }
 
@@ -182,6 +198,7 @@ impl Architecture {
             Self::Urm(config) => config.parameters(),
             Self::Conv2dFsq(config) => config.parameters(),
             Self::Encoder(config) => config.parameters(),
+            Self::Decoder(config) => config.parameters(),
         }
     }
 
@@ -196,8 +213,33 @@ impl Architecture {
         Weights::bind(self, checkpoint)
     }
 
-    /// The inputs, in the order of the graph.
+    /// The graphs that the model is exported as, in the order of their use.
+    pub fn roles(&self) -> &'static [GraphRole] {
+        match self {
+            Self::Decoder(config) => config.roles(),
+            _ => &[GraphRole::Single],
+        }
+    }
+
+    /// The inputs of the first graph, in its order.
     pub fn inputs(&self) -> Vec<Port> {
+        self.graph_inputs(self.first_role())
+    }
+
+    /// The outputs of the first graph, in its order.
+    pub fn outputs(&self) -> Vec<Port> {
+        self.graph_outputs(self.first_role())
+    }
+
+    fn first_role(&self) -> GraphRole {
+        self.roles().first().copied().unwrap_or(GraphRole::Single)
+    }
+
+    /// The inputs of one graph, in its order; none for a role that is not one of [`Self::roles`].
+    pub fn graph_inputs(&self, role: GraphRole) -> Vec<Port> {
+        if !self.roles().contains(&role) {
+            return Vec::new();
+        }
         match self {
             Self::Mlp(config) => vec![Port::new(
                 "input",
@@ -208,17 +250,31 @@ impl Architecture {
             Self::Urm(config) => ports::token_inputs(config.vocab_size, config.max_len),
             Self::Conv2dFsq(config) => config.inputs(),
             Self::Encoder(config) => config.inputs(),
+            Self::Decoder(config) => config.inputs(role),
         }
     }
 
-    /// The outputs, in the order of the graph.
-    pub fn outputs(&self) -> Vec<Port> {
+    /// The outputs of one graph, in its order; none for a role that is not one of [`Self::roles`].
+    pub fn graph_outputs(&self, role: GraphRole) -> Vec<Port> {
+        if !self.roles().contains(&role) {
+            return Vec::new();
+        }
         match self {
             Self::Mlp(config) => ports::head_outputs(&config.heads),
             Self::Transformer(config) => ports::head_outputs(&config.heads),
             Self::Urm(config) => ports::head_outputs(&config.heads),
             Self::Conv2dFsq(config) => config.outputs(),
             Self::Encoder(config) => config.outputs(),
+            Self::Decoder(config) => config.outputs(role),
+        }
+    }
+
+    /// The first segment of parameter names that the class has around the bare model, and that a
+    /// checkpoint may leave out or add.
+    fn prefix(&self) -> Option<&'static str> {
+        match self {
+            Self::Decoder(config) => Some(config.family.prefix),
+            _ => None,
         }
     }
 
@@ -233,6 +289,7 @@ impl Architecture {
                 n_classes: config.n_classes,
             }],
             Self::Encoder(config) => config.heads(),
+            Self::Decoder(_) => Vec::new(),
         }
     }
 
@@ -241,7 +298,11 @@ impl Architecture {
     pub fn default_opset(&self) -> u64 {
         match self {
             Self::Conv2dFsq(_) => 11,
-            Self::Mlp(_) | Self::Transformer(_) | Self::Urm(_) | Self::Encoder(_) => 14,
+            Self::Mlp(_)
+            | Self::Transformer(_)
+            | Self::Urm(_)
+            | Self::Encoder(_)
+            | Self::Decoder(_) => 14,
         }
     }
 

@@ -2,6 +2,28 @@
 
 use super::Head;
 
+/// Which of a model's graphs: most have one, a language model has two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GraphRole {
+    /// The whole model.
+    Single,
+    /// Reads a prompt: the logits of every token, and the keys and values of every layer.
+    Prefill,
+    /// Goes on from the keys and values of what was read before.
+    Decode,
+}
+
+impl GraphRole {
+    /// The role in one word, as bundles and files name it: `single`, `prefill` or `decode`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Prefill => "prefill",
+            Self::Decode => "decode",
+        }
+    }
+}
+
 /// One dimension of a [`Port`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Axis {
@@ -17,6 +39,27 @@ pub enum Axis {
 }
 
 impl Axis {
+    /// The name of the dimension that counts the tokens before those of a call; the only one that may
+    /// be 0.
+    pub const PAST: &'static str = "past";
+    /// The name of the dimension that counts all tokens: those before the call and its own.
+    pub const TOTAL: &'static str = "total";
+
+    /// The sequences of a language model.
+    pub(super) fn rows() -> Self {
+        Self::Dynamic {
+            name: "batch",
+            max: None,
+        }
+    }
+
+    pub(super) fn named(name: &'static str, max: u64) -> Self {
+        Self::Dynamic {
+            name,
+            max: Some(max),
+        }
+    }
+
     pub(super) fn batch() -> Self {
         Self::Dynamic {
             name: "batch_size",

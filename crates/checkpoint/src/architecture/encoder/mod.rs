@@ -11,7 +11,7 @@ mod roberta;
 use amphora_error::Result;
 use serde_json::{Map, Value, json};
 
-use super::config::{MAX_DEPTH, MAX_SIZE, Reader};
+use super::config::{MAX_DEPTH, MAX_SIZE, Reader, spelled};
 use super::ports::{Axis, Port, Values};
 use super::{Head, Parameter, layer_norm, linear};
 
@@ -176,10 +176,7 @@ impl EncoderConfig {
     ) -> Result<Self> {
         let mut reader = Reader::default();
         let keys = &family.keys;
-        let spelled = |spellings: &[&'static str]| -> &'static str {
-            let there = spellings.iter().find(|key| object.contains_key(**key));
-            there.or(spellings.first()).copied().unwrap_or_default()
-        };
+        let spelled = |spellings: &[&'static str]| spelled(object, spellings);
         let vocab_size = reader.size(object, "vocab_size", 1..=MAX_SIZE);
         let width = reader.size(object, spelled(keys.width), 1..=MAX_SIZE);
         let attention_heads = reader.size(object, spelled(keys.attention_heads), 1..=MAX_SIZE);
