@@ -10,12 +10,17 @@ use amphora_onnx::Dtype;
 use amphora_onnx::build::{ExternalRange, GraphBuilder, Value};
 use bytes::Bytes;
 
+/// Weights in the form in which they were stored for one graph, for the next to share: those that the
+/// checkpoint does not hold that way, by the name in the graph.
+pub(crate) type Converted = BTreeMap<String, Bytes>;
+
 pub(crate) struct Emitter<'a> {
     pub(crate) graph: GraphBuilder,
     weights: Weights<'a>,
     link: Option<&'a RelativePath>,
     /// Parameters that are in the graph already: tied weights are stored once.
     placed: BTreeMap<String, Value>,
+    converted: &'a mut Converted,
 }
 
 impl<'a> Emitter<'a> {
@@ -24,6 +29,7 @@ impl<'a> Emitter<'a> {
         checkpoint: &'a Checkpoint,
         opset: u64,
         link: Option<&'a RelativePath>,
+        converted: &'a mut Converted,
     ) -> Result<Self> {
         let weights = architecture.bind(checkpoint)?;
         if link.is_some() {
@@ -34,6 +40,7 @@ impl<'a> Emitter<'a> {
             weights,
             link,
             placed: BTreeMap::new(),
+            converted,
         })
     }
 
@@ -54,7 +61,13 @@ impl<'a> Emitter<'a> {
                     .linked_initializer(name, Dtype::Float32, tensor.shape(), range)
             }
             _ => {
-                let data = float32(name, tensor)?;
+                let data = match self.converted.get(name) {
+                    Some(data) => data.clone(),
+                    None => float32(name, tensor)?,
+                };
+                if tensor.dtype() != Stored::F32 {
+                    self.converted.insert(name.to_owned(), data.clone());
+                }
                 self.graph
                     .initializer(name, Dtype::Float32, tensor.shape(), data)
             }
@@ -97,7 +110,14 @@ impl<'a> Emitter<'a> {
                     format!("{name} is not a matrix"),
                 ));
             };
-            let data = transpose(&float32(name, tensor)?, columns as usize);
+            let data = match self.converted.get(&key) {
+                Some(data) => data.clone(),
+                None => {
+                    let data = transpose(&float32(name, tensor)?, columns as usize);
+                    self.converted.insert(key.clone(), data.clone());
+                    data
+                }
+            };
             self.graph
                 .initializer(&key, Dtype::Float32, &[columns, rows], data)
         };

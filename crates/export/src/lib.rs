@@ -1,7 +1,8 @@
 //! From a checkpoint of a known architecture to an ONNX graph, without Python.
 //!
 //! [`export`] takes an [`Architecture`] (read from a configuration), the [`Checkpoint`] that holds
-//! its weights, and [`ExportOptions`]; it returns the model, ready to be written.
+//! its weights, and [`ExportOptions`]; it returns the model, ready to be written. A language model is
+//! several graphs: [`export_graphs`] returns them all, [`export_graph`] one of them.
 //!
 //! ```
 //! use amphora_checkpoint::{Checkpoint, Limits, architecture::Architecture};
@@ -43,20 +44,22 @@
 
 mod attention;
 mod conv2d_fsq;
+mod decoder;
 mod emitter;
 mod encoder;
 mod mlp;
+mod rotary;
 mod transformer;
 mod urm;
 
 use amphora_checkpoint::Checkpoint;
-use amphora_checkpoint::architecture::{Architecture, Axis, Port, Values};
-use amphora_error::Result;
+use amphora_checkpoint::architecture::{Architecture, Axis, GraphRole, Port, Values};
+use amphora_error::{Error, Result};
 use amphora_files::RelativePath;
 use amphora_onnx::proto::ModelProto;
 use amphora_onnx::{Dim, Dtype};
 
-use emitter::Emitter;
+use emitter::{Converted, Emitter};
 
 /// How to export.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,7 +71,8 @@ pub struct ExportOptions {
     pub link: Option<RelativePath>,
 }
 
-/// Writes `architecture` with the weights of `checkpoint` as an ONNX model.
+/// Writes `architecture` with the weights of `checkpoint` as an ONNX model; where it is exported as
+/// several graphs, the first of them.
 ///
 /// Inputs and outputs are [`Architecture::inputs`] and [`Architecture::outputs`]; batch and sequence
 /// length are dynamic. Weights become float32: from float16 and bfloat16 exactly, from float64
@@ -84,10 +88,77 @@ pub fn export(
     checkpoint: &Checkpoint,
     options: &ExportOptions,
 ) -> Result<ModelProto> {
+    let first = architecture.roles().first().copied();
+    let role = first.unwrap_or(GraphRole::Single);
+    export_graph(architecture, checkpoint, role, options)
+}
+
+/// [`export()`] of one graph, with the inputs [`Architecture::graph_inputs`] and the outputs
+/// [`Architecture::graph_outputs`].
+///
+/// # Errors
+///
+/// Those of [`export()`]; usage (`graph-role`) for a role that the architecture does not have.
+pub fn export_graph(
+    architecture: &Architecture,
+    checkpoint: &Checkpoint,
+    role: GraphRole,
+    options: &ExportOptions,
+) -> Result<ModelProto> {
+    write(
+        architecture,
+        checkpoint,
+        role,
+        options,
+        &mut Converted::new(),
+    )
+}
+
+/// Every graph of [`Architecture::roles`], in that order. Weights that several graphs use share their
+/// bytes in memory, and so in one data file.
+///
+/// # Errors
+///
+/// Those of [`export()`].
+pub fn export_graphs(
+    architecture: &Architecture,
+    checkpoint: &Checkpoint,
+    options: &ExportOptions,
+) -> Result<Vec<(GraphRole, ModelProto)>> {
+    let mut converted = Converted::new();
+    let roles = architecture.roles().iter();
+    let graph = |role: &GraphRole| {
+        let model = write(architecture, checkpoint, *role, options, &mut converted)?;
+        Ok((*role, model))
+    };
+    roles.map(graph).collect()
+}
+
+fn write(
+    architecture: &Architecture,
+    checkpoint: &Checkpoint,
+    role: GraphRole,
+    options: &ExportOptions,
+    converted: &mut Converted,
+) -> Result<ModelProto> {
+    if !architecture.roles().contains(&role) {
+        let known: Vec<&str> = architecture
+            .roles()
+            .iter()
+            .map(|role| role.word())
+            .collect();
+        return Err(Error::usage(
+            "graph-role",
+            format!("the {} model has no such graph", architecture.model_type()),
+        )
+        .expected(known.join(" or "))
+        .found(role.word()));
+    }
     let opset = options.opset.unwrap_or(architecture.default_opset());
-    let mut emitter = Emitter::new(architecture, checkpoint, opset, options.link.as_ref())?;
+    let link = options.link.as_ref();
+    let mut emitter = Emitter::new(architecture, checkpoint, opset, link, converted)?;
     let inputs: Vec<_> = architecture
-        .inputs()
+        .graph_inputs(role)
         .iter()
         .map(|port| emitter.graph.input(&port.name, dtype(port), &shape(port)))
         .collect();
@@ -101,12 +172,13 @@ pub fn export(
             conv2d_fsq::forward(&mut emitter, config, input)
         }
         (Architecture::Encoder(config), inputs) => encoder::forward(&mut emitter, config, inputs),
-        _ => Err(amphora_error::Error::internal(
+        (Architecture::Decoder(config), inputs) => decoder::forward(&mut emitter, config, inputs),
+        _ => Err(Error::internal(
             "architecture-inputs",
             format!("no exporter for the {} model", architecture.model_type()),
         )),
     }?;
-    for (value, port) in results.iter().zip(architecture.outputs()) {
+    for (value, port) in results.iter().zip(architecture.graph_outputs(role)) {
         emitter
             .graph
             .output(value, &port.name, dtype(&port), &shape(&port));

@@ -22,6 +22,15 @@ pub(crate) fn check(ports: &[Port], inputs: &BTreeMap<String, Array>) -> Result<
             ),
         }
     }
+    let bound = |name: &str| bound.get(name);
+    if let (Some(past), Some(total)) = (bound(Axis::PAST), bound(Axis::TOTAL))
+        && let Some(now) = bound(Axis::SEQUENCE)
+        && past + now != *total
+    {
+        faults.push(format!(
+            "the mask covers {total} tokens, not the {past} before and {now} of this call"
+        ));
+    }
     let known = |name: &String| ports.iter().any(|port| port.name == *name);
     let extra = inputs.keys().filter(|name| !known(name));
     faults.extend(extra.map(|name| format!("{} is not an input of the model", quoted(name))));
@@ -53,7 +62,7 @@ fn port_faults(port: &Port, array: &Array, bound: &mut BTreeMap<&'static str, u6
             Axis::Fixed(_) => {}
             Axis::Dynamic { name, max } => {
                 let other = *bound.entry(name).or_insert(found);
-                if found == 0 {
+                if found == 0 && *name != Axis::PAST {
                     faults.push(format!("dimension {axis} ({name}) is empty"));
                 } else if let Some(max) = max.filter(|max| found > *max) {
                     faults.push(format!(

@@ -2,7 +2,7 @@
 //!
 //! * [`reference()`]: a checkpoint and its [`Architecture`] become a [`Reference`].
 //! * [`Reference::forward`]: inputs by name to an [`Answer`], in [`Precision::F32`] or
-//!   [`Precision::F64`].
+//!   [`Precision::F64`]; [`Reference::forward_graph`] for a model of several graphs.
 //! * [`Array`]: what goes in and comes out.
 //!
 //! ```
@@ -37,11 +37,13 @@
 
 mod array;
 mod conv2d_fsq;
+mod decoder;
 mod encoder;
 mod inputs;
 mod layers;
 mod mlp;
 mod reference;
+mod rotary;
 mod transformer;
 mod urm;
 mod weights;

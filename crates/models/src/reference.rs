@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use amphora_checkpoint::Checkpoint;
-use amphora_checkpoint::architecture::{Architecture, Port};
+use amphora_checkpoint::architecture::{Architecture, GraphRole};
 use amphora_error::{Error, Result, quoted};
 use candle_core::{DType, Device, Tensor};
 
 use crate::conv2d_fsq::Conv2dFsq;
+use crate::decoder::{Decoder, KeysAndValues};
 use crate::encoder::Encoder;
 use crate::layers::evaluating;
 use crate::mlp::Mlp;
@@ -36,7 +37,7 @@ impl Precision {
 
 /// A model of a known architecture with the weights of a checkpoint.
 pub struct Reference {
-    inputs: Vec<Port>,
+    architecture: Architecture,
     precision: Precision,
     model: Model,
 }
@@ -58,6 +59,7 @@ enum Model {
     Urm(Urm),
     Conv2dFsq(Conv2dFsq),
     Encoder(Box<Encoder>),
+    Decoder(Box<Decoder>),
 }
 
 /// Builds the model that `architecture` describes with the weights of `checkpoint`.
@@ -83,6 +85,7 @@ pub fn reference(
         Architecture::Urm(config) => Model::Urm(Urm::new(config, &weights)?),
         Architecture::Conv2dFsq(config) => Model::Conv2dFsq(Conv2dFsq::new(config, &weights)?),
         Architecture::Encoder(config) => Model::Encoder(Box::new(Encoder::new(config, &weights)?)),
+        Architecture::Decoder(config) => Model::Decoder(Box::new(Decoder::new(config, &weights)?)),
         other => {
             return Err(Error::unsupported(
                 "reference-architecture",
@@ -94,14 +97,15 @@ pub fn reference(
         }
     };
     Ok(Reference {
-        inputs: architecture.inputs(),
+        architecture: architecture.clone(),
         precision,
         model,
     })
 }
 
 impl Reference {
-    /// One forward pass over the inputs that [`Architecture::inputs`] declares.
+    /// One forward pass over the inputs that [`Architecture::inputs`] declares: those of the first
+    /// graph.
     ///
     /// # Errors
     ///
@@ -109,7 +113,31 @@ impl Reference {
     /// element type, a rank, a fixed size, a sequence longer than the model's positions, a token id
     /// outside the vocabulary, a mask that is not 0 or 1.
     pub fn forward(&self, inputs: &BTreeMap<String, Array>) -> Result<Answer> {
-        inputs::check(&self.inputs, inputs)?;
+        let first = self.architecture.roles().first().copied();
+        self.forward_graph(first.unwrap_or(GraphRole::Single), inputs)
+    }
+
+    /// One forward pass over the inputs that [`Architecture::graph_inputs`] declares for a graph; the
+    /// answer has the outputs of [`Architecture::graph_outputs`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::forward`]; also incompatible (`reference-inputs`) when a mask is not as long as
+    /// past and present together, and usage (`graph-role`) for a role that the architecture does not
+    /// have.
+    pub fn forward_graph(
+        &self,
+        role: GraphRole,
+        inputs: &BTreeMap<String, Array>,
+    ) -> Result<Answer> {
+        if !self.architecture.roles().contains(&role) {
+            let model = self.architecture.model_type();
+            return Err(Error::usage(
+                "graph-role",
+                format!("the {model} model has no graph '{}'", role.word()),
+            ));
+        }
+        inputs::check(&self.architecture.graph_inputs(role), inputs)?;
         let mut rounding_margin = None;
         let outputs = match &self.model {
             Model::Mlp(model) => model.forward(&self.real(inputs, "input")?)?,
@@ -128,6 +156,10 @@ impl Reference {
                     false => None,
                 };
                 model.forward(&ids, &mask, segments.as_ref())?
+            }
+            Model::Decoder(model) => {
+                let (ids, mask) = self.tokens(inputs)?;
+                model.forward(&ids, &mask, &self.past(inputs)?)?
             }
             Model::Conv2dFsq(model) => {
                 let answer = model.forward(&self.real(inputs, "imu_input")?)?;
@@ -154,6 +186,15 @@ impl Reference {
         tensor(inputs, name)?
             .to_dtype(self.precision.dtype())
             .map_err(evaluating("an input"))
+    }
+
+    /// The keys and values of every layer, none where the graph takes none.
+    fn past(&self, inputs: &BTreeMap<String, Array>) -> Result<Vec<KeysAndValues>> {
+        (0..)
+            .map(|layer| (format!("past_key_{layer}"), format!("past_value_{layer}")))
+            .take_while(|(key, _)| inputs.contains_key(key))
+            .map(|(key, value)| Ok((self.real(inputs, &key)?, self.real(inputs, &value)?)))
+            .collect()
     }
 
     fn tokens(&self, inputs: &BTreeMap<String, Array>) -> Result<(Tensor, Tensor)> {

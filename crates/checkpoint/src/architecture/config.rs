@@ -134,7 +134,12 @@ impl Reader {
     }
 
     /// A switch that has a default.
-    pub(super) fn flag_or(&mut self, object: &Map<String, Value>, key: &str, default: bool) -> bool {
+    pub(super) fn flag_or(
+        &mut self,
+        object: &Map<String, Value>,
+        key: &str,
+        default: bool,
+    ) -> bool {
         match object.get(key) {
             None | Some(Value::Null) => default,
             Some(Value::Bool(flag)) => *flag,

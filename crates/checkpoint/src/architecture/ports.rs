@@ -42,6 +42,8 @@ impl Axis {
     /// The name of the dimension that counts the tokens before those of a call; the only one that may
     /// be 0.
     pub const PAST: &'static str = "past";
+    /// The name of the dimension that counts the tokens of a call to a language model.
+    pub const SEQUENCE: &'static str = "sequence";
     /// The name of the dimension that counts all tokens: those before the call and its own.
     pub const TOTAL: &'static str = "total";
 

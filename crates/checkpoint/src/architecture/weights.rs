@@ -49,9 +49,7 @@ impl<'a> Weights<'a> {
                 Some(_) => {}
             }
         }
-        let extra = tensors
-            .keys()
-            .filter(|name| !stored.contains(*name));
+        let extra = tensors.keys().filter(|name| !stored.contains(*name));
         faults.extend(extra.map(|name| format!("{} is not part of the model", quoted(name))));
         if let (Architecture::Conv2dFsq(config), true) = (architecture, faults.is_empty()) {
             faults = config.quantizer_faults(tensors);

@@ -167,6 +167,22 @@ impl GraphBuilder {
         self.binary("Mul", &product, &half)
     }
 
+    /// The Gaussian error linear unit with a hyperbolic tangent in place of the error function,
+    /// `x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2` (Hendrycks and Gimpel 2016).
+    pub fn gelu_tanh(&mut self, x: &Value) -> Value {
+        let root = self.scalar((2.0 * std::f64::consts::FRAC_1_PI).sqrt() as f32);
+        let (half, one, three) = (self.scalar(0.5), self.scalar(1.0), self.scalar(3.0));
+        let weight = self.scalar(0.044_715);
+        let halved = self.binary("Mul", x, &half);
+        let cube = self.binary("Pow", x, &three);
+        let cube = self.binary("Mul", &cube, &weight);
+        let sum = self.binary("Add", x, &cube);
+        let scaled = self.binary("Mul", &sum, &root);
+        let bent = self.unary("Tanh", &scaled);
+        let shifted = self.binary("Add", &bent, &one);
+        self.binary("Mul", &halved, &shifted)
+    }
+
     /// The sigmoid linear unit, `x * sigmoid(x)`.
     pub fn silu(&mut self, x: &Value) -> Value {
         let sigmoid = self.unary("Sigmoid", x);

@@ -19,11 +19,11 @@ use super::config::{MAX_DEPTH, MAX_SIZE, Reader, spelled};
 use super::ports::{Axis, GraphRole, Port, Values};
 use super::{Parameter, layer_norm};
 
+use family::{Bias, Biases, Keys};
 pub use family::{
     DecoderFamily, DecoderPositions, FeedForwardModules, LayerModules, MatrixLayout, Norm,
     Projections,
 };
-use family::{Bias, Biases, Keys};
 pub use rotary::{Rotary, RotaryScaling};
 
 /// An element-wise function.
@@ -304,7 +304,7 @@ impl DecoderConfig {
     }
 
     pub(super) fn inputs(&self, role: GraphRole) -> Vec<Port> {
-        let sequence = || Axis::named("sequence", self.context);
+        let sequence = || Axis::named(Axis::SEQUENCE, self.context);
         let seen = match role {
             GraphRole::Decode => Axis::named(Axis::TOTAL, self.context),
             GraphRole::Single | GraphRole::Prefill => sequence(),
@@ -324,7 +324,7 @@ impl DecoderConfig {
     }
 
     pub(super) fn outputs(&self, role: GraphRole) -> Vec<Port> {
-        let sequence = Axis::named("sequence", self.context);
+        let sequence = Axis::named(Axis::SEQUENCE, self.context);
         let (name, width) = match self.task {
             DecoderTask::Features => ("last_hidden_state", self.width),
             DecoderTask::CausalLm => ("logits", self.vocab_size),
@@ -445,7 +445,10 @@ fn activation(
         return *activation;
     }
     let words = DecoderActivation::WORDS.map(|(known, _)| known);
-    reader.unsupported(format!("`{key}`: only {} are implemented", words.join(", ")));
+    reader.unsupported(format!(
+        "`{key}`: only {} are implemented",
+        words.join(", ")
+    ));
     DecoderActivation::Silu
 }
 

@@ -1,0 +1,8 @@
+//! Language models of Hugging Face directories: exported, run, compared with PyTorch, with a reference
+//! and with another implementation.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+mod families;
+mod fixtures;
+mod support;
