@@ -19,12 +19,31 @@ pub(crate) fn attention(
     d_head: u64,
     d_model: u64,
 ) -> Value {
+    let scores = scores(graph, queries, keys, d_head);
+    let biased = graph.binary("Add", &scores, bias);
+    gathered(graph, &biased, values, d_model)
+}
+
+/// [`attention`] where every place sees every other.
+pub(crate) fn unmasked_attention(
+    graph: &mut GraphBuilder,
+    [queries, keys, values]: [&Value; 3],
+    d_head: u64,
+    d_model: u64,
+) -> Value {
+    let scores = scores(graph, queries, keys, d_head);
+    gathered(graph, &scores, values, d_model)
+}
+
+fn scores(graph: &mut GraphBuilder, queries: &Value, keys: &Value, d_head: u64) -> Value {
     let keys = graph.transpose(keys, &[0, 1, 3, 2]);
     let products = graph.binary("MatMul", queries, &keys);
     let root = graph.scalar((d_head as f64).sqrt() as f32);
-    let scores = graph.binary("Div", &products, &root);
-    let biased = graph.binary("Add", &scores, bias);
-    let weights = graph.softmax(&biased);
+    graph.binary("Div", &products, &root)
+}
+
+fn gathered(graph: &mut GraphBuilder, scores: &Value, values: &Value, d_model: u64) -> Value {
+    let weights = graph.softmax(scores);
     let context = graph.binary("MatMul", &weights, values);
     let context = graph.transpose(&context, &[0, 2, 1, 3]);
     graph.reshape(&context, &[0, 0, d_model as i64])

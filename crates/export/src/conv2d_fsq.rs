@@ -51,17 +51,8 @@ fn convolution(emitter: &mut Emitter<'_>, layer: &Convolution, x: &Value) -> Res
             ("strides", Attribute::Ints(vec![1, layer.stride as i64])),
         ],
     );
-    let statistics = ["weight", "bias", "running_mean", "running_var"];
-    let mut inputs = vec![x];
-    for statistic in statistics {
-        inputs.push(emitter.weight(&format!("{}.{statistic}", layer.norm))?);
-    }
+    let x = emitter.batch_norm(&x, layer.norm, NORM_EPSILON)?;
     let graph = &mut emitter.graph;
-    let x = graph.node(
-        "BatchNormalization",
-        &inputs.iter().collect::<Vec<_>>(),
-        &[("epsilon", Attribute::Float(NORM_EPSILON as f32))],
-    );
     Ok(match layer.activation {
         Activation::Relu => graph.unary("Relu", &x),
         Activation::Gelu => graph.gelu(&x),

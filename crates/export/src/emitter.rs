@@ -7,7 +7,7 @@ use amphora_checkpoint::{Checkpoint, Dtype as Stored, Format, Tensor};
 use amphora_error::{Error, Result};
 use amphora_files::RelativePath;
 use amphora_onnx::Dtype;
-use amphora_onnx::build::{ExternalRange, GraphBuilder, Value};
+use amphora_onnx::build::{Attribute, ExternalRange, GraphBuilder, Value};
 use bytes::Bytes;
 
 /// Weights in the form in which they were stored for one graph, for the next to share: those that the
@@ -150,6 +150,19 @@ impl<'a> Emitter<'a> {
         let weight = self.weight(&format!("{module}.weight"))?;
         let bias = self.weight(&format!("{module}.bias"))?;
         Ok(self.graph.layer_norm(x, &weight, &bias, epsilon as f32))
+    }
+
+    /// An `nn.BatchNorm2d` with its recorded statistics.
+    pub(crate) fn batch_norm(&mut self, x: &Value, module: &str, epsilon: f64) -> Result<Value> {
+        let mut inputs = vec![x.clone()];
+        for statistic in ["weight", "bias", "running_mean", "running_var"] {
+            inputs.push(self.weight(&format!("{module}.{statistic}"))?);
+        }
+        Ok(self.graph.node(
+            "BatchNormalization",
+            &inputs.iter().collect::<Vec<_>>(),
+            &[("epsilon", Attribute::Float(epsilon as f32))],
+        ))
     }
 
     /// An RMS normalization over the last axis.

@@ -48,9 +48,11 @@ mod decoder;
 mod emitter;
 mod encoder;
 mod mlp;
+mod resnet;
 mod rotary;
 mod transformer;
 mod urm;
+mod vit;
 
 use amphora_checkpoint::Checkpoint;
 use amphora_checkpoint::architecture::{Architecture, Axis, GraphRole, Port, Values};
@@ -173,6 +175,8 @@ fn write(
         }
         (Architecture::Encoder(config), inputs) => encoder::forward(&mut emitter, config, inputs),
         (Architecture::Decoder(config), inputs) => decoder::forward(&mut emitter, config, inputs),
+        (Architecture::ResNet(config), [pixels]) => resnet::forward(&mut emitter, config, pixels),
+        (Architecture::Vit(config), [pixels]) => vit::forward(&mut emitter, config, pixels),
         _ => Err(Error::internal(
             "architecture-inputs",
             format!("no exporter for the {} model", architecture.model_type()),

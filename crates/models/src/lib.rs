@@ -43,9 +43,11 @@ mod inputs;
 mod layers;
 mod mlp;
 mod reference;
+mod resnet;
 mod rotary;
 mod transformer;
 mod urm;
+mod vit;
 mod weights;
 
 #[cfg(doc)]

@@ -12,8 +12,10 @@ use crate::decoder::{Decoder, KeysAndValues};
 use crate::encoder::Encoder;
 use crate::layers::evaluating;
 use crate::mlp::Mlp;
+use crate::resnet::ResNet;
 use crate::transformer::Transformer;
 use crate::urm::Urm;
+use crate::vit::Vit;
 use crate::weights::Weights;
 use crate::{Array, Data, inputs};
 
@@ -60,6 +62,8 @@ enum Model {
     Conv2dFsq(Conv2dFsq),
     Encoder(Box<Encoder>),
     Decoder(Box<Decoder>),
+    ResNet(ResNet),
+    Vit(Box<Vit>),
 }
 
 /// Builds the model that `architecture` describes with the weights of `checkpoint`.
@@ -86,6 +90,8 @@ pub fn reference(
         Architecture::Conv2dFsq(config) => Model::Conv2dFsq(Conv2dFsq::new(config, &weights)?),
         Architecture::Encoder(config) => Model::Encoder(Box::new(Encoder::new(config, &weights)?)),
         Architecture::Decoder(config) => Model::Decoder(Box::new(Decoder::new(config, &weights)?)),
+        Architecture::ResNet(config) => Model::ResNet(ResNet::new(config, &weights)?),
+        Architecture::Vit(config) => Model::Vit(Box::new(Vit::new(config, &weights)?)),
         other => {
             return Err(Error::unsupported(
                 "reference-architecture",
@@ -161,6 +167,8 @@ impl Reference {
                 let (ids, mask) = self.tokens(inputs)?;
                 model.forward(&ids, &mask, &self.past(inputs)?)?
             }
+            Model::ResNet(model) => model.forward(&self.real(inputs, "pixel_values")?)?,
+            Model::Vit(model) => model.forward(&self.real(inputs, "pixel_values")?)?,
             Model::Conv2dFsq(model) => {
                 let answer = model.forward(&self.real(inputs, "imu_input")?)?;
                 let margin = array(&answer.rounding_margin)?;

@@ -69,6 +69,8 @@ pub(super) fn write(architecture: &Architecture, opset: u64) -> Value {
         }),
         Architecture::Encoder(c) => c.document(),
         Architecture::Decoder(c) => c.document(),
+        Architecture::ResNet(c) => c.document(),
+        Architecture::Vit(c) => c.document(),
     };
     if let Value::Object(fields) = fields {
         object.extend(fields);

@@ -32,10 +32,13 @@ mod conv2d_fsq;
 mod decoder;
 mod document;
 mod encoder;
+mod image;
 mod mlp;
 mod ports;
+mod resnet;
 mod transformer;
 mod urm;
+mod vit;
 mod weights;
 
 pub use conv2d_fsq::{Activation, Conv2dFsqConfig, Convolution};
@@ -49,9 +52,13 @@ pub use encoder::{
 };
 pub use mlp::{MlpConfig, MlpLayer};
 pub use ports::{Axis, GraphRole, Port, Values};
+pub use resnet::{ConvolutionNorm, ResNetBlock, ResNetBlockKind, ResNetConfig, ResNetNames};
 pub use transformer::TransformerConfig;
 pub use urm::{FeedForward, UrmConfig};
+pub use vit::VitConfig;
 pub use weights::Weights;
+
+use image::{image_input, image_labels, sides};
 
 use amphora_error::{Error, Result, quoted};
 use serde_json::Value;
@@ -112,11 +119,15 @@ pub enum Architecture {
     Encoder(EncoderConfig),
     /// `gpt2`, `llama`, `qwen2`, `qwen3`: a language model as a Hugging Face directory holds it.
     Decoder(DecoderConfig),
+    /// `resnet`: a residual convolutional network over pictures.
+    ResNet(ResNetConfig),
+    /// `vit`: a Transformer encoder over the patches of a picture.
+    Vit(VitConfig),
 }
 
 impl Architecture {
     /// Every `model_type` that is understood.
-    pub const MODEL_TYPES: [&'static str; 11] = [
+    pub const MODEL_TYPES: [&'static str; 13] = [
         "mlp",
         "transformer",
         "urm",
@@ -128,6 +139,8 @@ impl Architecture {
         "llama",
         "qwen2",
         "qwen3",
+        "resnet",
+        "vit",
     ];
 
     /// Reads a configuration: document 000's form, with heads as integers or as
@@ -163,6 +176,10 @@ impl Architecture {
             "transformer" => TransformerConfig::read(object).map(Self::Transformer),
             "urm" => UrmConfig::read(object).map(Self::Urm),
             "conv2d_fsq" => Conv2dFsqConfig::read(object).map(Self::Conv2dFsq),
+            "vit" => VitConfig::read(object).map(Self::Vit),
+            other if ResNetConfig::is_named(other) => {
+                ResNetConfig::read(other, object).map(Self::ResNet)
+            }
             other if let Some(family) = EncoderConfig::family(other) => {
                 EncoderConfig::read(family, object).map(Self::Encoder)
             }
@@ -187,6 +204,8 @@ impl Architecture {
             Self::Conv2dFsq(_) => "conv2d_fsq",
             Self::Encoder(config) => config.family.model_type,
             Self::Decoder(config) => config.family.model_type,
+            Self::ResNet(_) => "resnet",
+            Self::Vit(_) => "vit",
         }
     }
 
@@ -199,6 +218,8 @@ impl Architecture {
             Self::Conv2dFsq(config) => config.parameters(),
             Self::Encoder(config) => config.parameters(),
             Self::Decoder(config) => config.parameters(),
+            Self::ResNet(config) => config.parameters(),
+            Self::Vit(config) => config.parameters(),
         }
     }
 
@@ -251,6 +272,8 @@ impl Architecture {
             Self::Conv2dFsq(config) => config.inputs(),
             Self::Encoder(config) => config.inputs(),
             Self::Decoder(config) => config.inputs(role),
+            Self::ResNet(config) => config.inputs(),
+            Self::Vit(config) => config.inputs(),
         }
     }
 
@@ -266,6 +289,8 @@ impl Architecture {
             Self::Conv2dFsq(config) => config.outputs(),
             Self::Encoder(config) => config.outputs(),
             Self::Decoder(config) => config.outputs(role),
+            Self::ResNet(config) => config.outputs(),
+            Self::Vit(config) => config.outputs(),
         }
     }
 
@@ -290,6 +315,8 @@ impl Architecture {
             }],
             Self::Encoder(config) => config.heads(),
             Self::Decoder(_) => Vec::new(),
+            Self::ResNet(config) => config.heads(),
+            Self::Vit(config) => config.heads(),
         }
     }
 
@@ -298,11 +325,7 @@ impl Architecture {
     pub fn default_opset(&self) -> u64 {
         match self {
             Self::Conv2dFsq(_) => 11,
-            Self::Mlp(_)
-            | Self::Transformer(_)
-            | Self::Urm(_)
-            | Self::Encoder(_)
-            | Self::Decoder(_) => 14,
+            _ => 14,
         }
     }
 

@@ -124,6 +124,13 @@ pub(super) fn token_inputs(vocab_size: u64, max_len: u64) -> Vec<Port> {
     ]
 }
 
+/// Pictures of fixed channels, height and width.
+pub(super) fn pixel_values(size: [u64; 3]) -> Port {
+    let [channels, height, width] = size.map(Axis::Fixed);
+    let shape = [Axis::batch(), channels, height, width];
+    Port::new("pixel_values", Values::Real, shape)
+}
+
 pub(super) fn head_outputs(heads: &[Head]) -> Vec<Port> {
     heads
         .iter()

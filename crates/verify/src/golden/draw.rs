@@ -57,6 +57,8 @@ pub(super) fn draw(architecture: &Architecture, cases: usize) -> Result<Vec<Draw
             }
             Ok(drawn)
         }
+        Architecture::ResNet(config) => pictures(&mut random, config.input, cases),
+        Architecture::Vit(config) => pictures(&mut random, config.input, cases),
         other => Err(Error::unsupported(
             "golden-architecture",
             format!("no inputs are known for {}", quoted(other.model_type())),
@@ -215,6 +217,42 @@ fn windows(random: &mut Random, shape: [u64; 3], cases: usize) -> Result<Vec<Dra
     }
     let shape = vec![cases, channels, sensors, steps];
     let inputs = [("imu_input", Array::new(shape, Data::F64(values))?)];
+    Ok(vec![drawn(inputs, cases)])
+}
+
+/// A black picture, a white one, then a light from one side with a few slow waves and a little noise in
+/// each channel, all in the range of -2.5 to 2.5 that normalized pixels have.
+fn pictures(random: &mut Random, shape: [u64; 3], cases: usize) -> Result<Vec<Drawn>> {
+    let elements = shape.iter().try_fold(1_u64, |n, d| n.checked_mul(*d));
+    let cases = affordable(cases, elements.unwrap_or(u64::MAX), 4);
+    let [channels, height, width] = [
+        to_usize(shape[0])?,
+        to_usize(shape[1])?,
+        to_usize(shape[2])?,
+    ];
+    const MOST: f64 = 2.5;
+    let mut values = Vec::with_capacity(cases * channels * height * width);
+    for case in 0..cases {
+        for _ in 0..channels {
+            let [across, down, phase] = [random.unit(), random.unit(), random.unit()];
+            let (slope, waves) = (random.normal(), random.unit() * 8.0);
+            for row in 0..height {
+                for column in 0..width {
+                    let (x, y) = (column as f64 / width as f64, row as f64 / height as f64);
+                    let wave =
+                        (std::f64::consts::TAU * (waves * (across * x + down * y) + phase)).sin();
+                    let light = slope * (x - y) + wave + random.normal() * 0.1;
+                    values.push(match case {
+                        0 => -MOST,
+                        1 => MOST,
+                        _ => as_f32(light.clamp(-MOST, MOST)),
+                    });
+                }
+            }
+        }
+    }
+    let shape = vec![cases, channels, height, width];
+    let inputs = [("pixel_values", Array::new(shape, Data::F64(values))?)];
     Ok(vec![drawn(inputs, cases)])
 }
 
