@@ -2,16 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod common;
+
 use std::collections::BTreeMap;
 
 use amphora_checkpoint::architecture::Architecture;
 use amphora_checkpoint::{Checkpoint, Limits};
-use amphora_export::{ExportOptions, export};
 use amphora_models::{Array, Data, Precision, reference};
-use amphora_onnx::Model;
-use amphora_runtime::{EngineChoice, OrtLocation, Session, SessionOptions, Tensor, engine};
+use amphora_runtime::Tensor;
 use amphora_testing::{each, fixture};
-use serde_json::json;
+use candle_core::{DType, Device};
+use candle_nn::{Module as _, VarBuilder};
+use candle_transformers::models::{bert, distilbert, xlm_roberta};
+use common::{answer, candle_weights, furthest, relative, seeded, session, values};
+use serde_json::{Value, json};
 
 /// Inputs by name, all of one shape.
 struct Inputs {
@@ -19,35 +23,25 @@ struct Inputs {
     values: BTreeMap<&'static str, Vec<i64>>,
 }
 
+impl Inputs {
+    fn tensors(&self) -> BTreeMap<String, Tensor> {
+        let tensor = |(name, values): (&&str, &Vec<i64>)| {
+            let tensor = Tensor::new(self.shape, values.clone()).unwrap();
+            ((*name).to_owned(), tensor)
+        };
+        self.values.iter().map(tensor).collect()
+    }
+
+    /// An input for candle.
+    fn theirs(&self, name: &str) -> candle_core::Tensor {
+        let tensor = candle_core::Tensor::from_slice(&self.values[name], &self.shape, &Device::Cpu);
+        tensor.unwrap().to_dtype(DType::U32).unwrap()
+    }
+}
+
 /// The one output of an exported model.
 fn run(architecture: &Architecture, checkpoint: &Checkpoint, inputs: &Inputs) -> Vec<f32> {
-    answer(&mut session(architecture, checkpoint), inputs)
-}
-
-fn session(architecture: &Architecture, checkpoint: &Checkpoint) -> Session {
-    let proto = export(architecture, checkpoint, &ExportOptions::default()).unwrap();
-    let model = Model::from_proto(proto, &amphora_onnx::Limits::default()).unwrap();
-    model.check().unwrap();
-    let rten = engine(EngineChoice::Rten, &OrtLocation::default()).unwrap();
-    Session::new(&model, rten, &SessionOptions::default(), None).unwrap()
-}
-
-fn answer(session: &mut Session, inputs: &Inputs) -> Vec<f32> {
-    let tensor = |(name, values): (&&str, &Vec<i64>)| {
-        let tensor = Tensor::new(inputs.shape, values.clone()).unwrap();
-        ((*name).to_owned(), tensor)
-    };
-    let outputs = session
-        .run(&inputs.values.iter().map(tensor).collect())
-        .unwrap();
-    let (_, output) = outputs.iter().next().unwrap();
-    output.as_slice::<f32>().unwrap().to_vec()
-}
-
-fn furthest(a: &[f32], b: &[f64]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let differences = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - b).abs());
-    differences.fold(0.0, |most, d| if d.is_nan() { d } else { most.max(d) })
+    answer(&mut session(architecture, checkpoint), &inputs.tensors())
 }
 
 #[test]
@@ -91,34 +85,6 @@ fn bert_computes_what_pytorch_did_and_reads_each_input() {
             false => Err("the output of the sequence stays, or that of another changes"),
         }
     });
-}
-
-/// A checkpoint of an architecture with weights that a formula gives.
-fn seeded(architecture: &Architecture) -> Checkpoint {
-    let mut header = serde_json::Map::new();
-    let mut data: Vec<u8> = Vec::new();
-    for (place, parameter) in architecture.parameters().into_iter().enumerate() {
-        if parameter.optional {
-            continue;
-        }
-        let start = data.len();
-        let count = parameter.shape.iter().product::<u64>();
-        for index in 0..count {
-            let angle = (place as f64 + 1.0) * 0.7 + index as f64 * 1.3;
-            let norm = parameter.name.to_lowercase().contains("norm.weight");
-            let value = if norm { 1.0 } else { 0.0 } + 0.3 * angle.sin();
-            data.extend((value as f32).to_le_bytes());
-        }
-        header.insert(
-            parameter.name,
-            json!({"dtype": "F32", "shape": parameter.shape, "data_offsets": [start, data.len()]}),
-        );
-    }
-    let header = serde_json::Value::from(header).to_string();
-    let mut file = (header.len() as u64).to_le_bytes().to_vec();
-    file.extend(header.bytes());
-    file.extend(data);
-    Checkpoint::from_bytes(file.into(), &Limits::default()).unwrap()
 }
 
 #[test]
@@ -185,9 +151,140 @@ fn every_family_and_task_agrees_with_its_reference() {
     });
 }
 
+/// A classifier over the first token, as candle has it: dense, activation, logits.
+fn classified(
+    states: &candle_core::Tensor,
+    weights: &VarBuilder<'_>,
+    names: [&str; 2],
+    activation: fn(&candle_core::Tensor) -> candle_core::Result<candle_core::Tensor>,
+) -> candle_core::Tensor {
+    let linear = |name: &str| {
+        let weight = weights.get_unchecked(&format!("{name}.weight")).unwrap();
+        let bias = weights.get_unchecked(&format!("{name}.bias")).unwrap();
+        candle_nn::Linear::new(weight, Some(bias))
+    };
+    let first = states.get_on_dim(1, 0).unwrap().contiguous().unwrap();
+    let dense = linear(names[0]).forward(&first).unwrap();
+    linear(names[1])
+        .forward(&activation(&dense).unwrap())
+        .unwrap()
+}
+
+/// What candle's own implementation of a family answers for sequences that it classifies.
+fn theirs(config: &Value, checkpoint: &Checkpoint, inputs: &Inputs) -> candle_core::Tensor {
+    let weights = candle_weights(checkpoint);
+    let (ids, mask) = (inputs.theirs("input_ids"), inputs.theirs("attention_mask"));
+    let mut config = config.clone();
+    let defaults = json!({
+        "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "initializer_range": 0.02,
+        "position_embedding_type": "absolute",
+    });
+    let object = config.as_object_mut().unwrap();
+    object.extend(defaults.as_object().unwrap().clone());
+    match config["model_type"].as_str().unwrap() {
+        "bert" => {
+            let config: bert::Config = serde_json::from_value(config).unwrap();
+            let model = bert::BertModel::load(weights.clone(), &config).unwrap();
+            let segments = inputs.theirs("token_type_ids");
+            let states = model.forward(&ids, &segments, Some(&mask)).unwrap();
+            let names = ["bert.pooler.dense", "classifier"];
+            classified(&states, &weights, names, candle_core::Tensor::tanh)
+        }
+        // The same model under another name.
+        "roberta" => {
+            let labels = config["num_labels"].as_u64().unwrap() as usize;
+            let config: xlm_roberta::Config = serde_json::from_value(config).unwrap();
+            let model =
+                xlm_roberta::XLMRobertaForSequenceClassification::new(labels, &config, weights);
+            let first = ids.zeros_like().unwrap();
+            model.unwrap().forward(&ids, &mask, &first).unwrap()
+        }
+        _ => {
+            let config: distilbert::Config = serde_json::from_value(config).unwrap();
+            let model = distilbert::DistilBertModel::load(weights.clone(), &config).unwrap();
+            // Its mask says what is left out.
+            let padding = mask
+                .eq(0_u32)
+                .unwrap()
+                .unsqueeze(1)
+                .unwrap()
+                .unsqueeze(1)
+                .unwrap();
+            let states = model.forward(&ids, &padding).unwrap();
+            let names = ["pre_classifier", "classifier"];
+            classified(&states, &weights, names, candle_core::Tensor::relu)
+        }
+    }
+}
+
+#[test]
+fn candle_transformers_computes_the_same() {
+    let bert = json!({
+        "model_type": "bert", "architectures": ["BertForSequenceClassification"], "vocab_size": 40,
+        "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3,
+        "intermediate_size": 20, "max_position_embeddings": 16, "num_labels": 5,
+        "hidden_act": "gelu", "type_vocab_size": 2, "layer_norm_eps": 1e-12, "pad_token_id": 0,
+    });
+    let roberta = json!({
+        "model_type": "roberta", "architectures": ["RobertaForSequenceClassification"],
+        "vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 20, "max_position_embeddings": 18, "type_vocab_size": 1,
+        "pad_token_id": 1, "layer_norm_eps": 1e-5, "hidden_act": "gelu", "num_labels": 3,
+    });
+    // candle's GELU of this family is an approximation.
+    let distilbert = json!({
+        "model_type": "distilbert", "architectures": ["DistilBertForSequenceClassification"],
+        "vocab_size": 40, "dim": 12, "n_layers": 2, "n_heads": 4, "hidden_dim": 20,
+        "max_position_embeddings": 16, "activation": "relu", "pad_token_id": 0, "num_labels": 4,
+    });
+    each(&[bert, roberta, distilbert], |config| {
+        let architecture = Architecture::from_config(config).unwrap();
+        let checkpoint = seeded(&architecture);
+        // The second sequence ends in padding.
+        let pad = config["pad_token_id"].as_i64().unwrap();
+        let ids = vec![5, 7, 9, 11, 13, 15, 6, 8, 10, pad, pad, pad];
+        let mask = vec![1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0];
+        let mut inputs = Inputs {
+            shape: [2, 6],
+            values: [("input_ids", ids), ("attention_mask", mask)].into(),
+        };
+        if config["model_type"] == "bert" {
+            let segments = vec![0, 0, 0, 1, 1, 1, 0, 1, 1, 0, 0, 0];
+            inputs.values.insert("token_type_ids", segments);
+        }
+        let theirs = values(&theirs(config, &checkpoint, &inputs));
+        match relative(&run(&architecture, &checkpoint, &inputs), &theirs) {
+            far if far < 1e-5 => Ok(()),
+            far => Err(format!("{far:e} apart")),
+        }
+    });
+}
+
+#[test]
+fn candle_transformers_agrees_on_the_recorded_bert() {
+    let Some(folder) = fixture("bert_tiny") else {
+        return;
+    };
+    let config = amphora_files::json::read(folder.join("config.json")).unwrap();
+    let architecture = Architecture::from_config(&config).unwrap();
+    let open = |file: &str| Checkpoint::open(folder.join(file), &Limits::default()).unwrap();
+    let (checkpoint, vectors) = (open("model.safetensors"), open("vectors.safetensors"));
+    let whole = |name: &'static str| {
+        let values = vectors.tensors()[name].to_f64().unwrap();
+        (name, values.into_iter().map(|value| value as i64).collect())
+    };
+    let names = ["input_ids", "attention_mask", "token_type_ids"];
+    let inputs = Inputs {
+        shape: [4, 29],
+        values: names.map(whole).into(),
+    };
+    let theirs = values(&theirs(&config, &checkpoint, &inputs));
+    assert!(furthest(&run(&architecture, &checkpoint, &inputs), &theirs) < 1e-5);
+}
+
 #[test]
 fn what_no_encoder_here_computes_is_refused_by_name() {
-    let base = |key: &str, value: serde_json::Value| {
+    let base = |key: &str, value: Value| {
         let mut config = json!({
             "model_type": "bert", "vocab_size": 40, "hidden_size": 12, "num_hidden_layers": 2,
             "num_attention_heads": 3, "intermediate_size": 20, "max_position_embeddings": 16,
@@ -224,7 +321,7 @@ fn minilm_computes_what_pytorch_did_on_every_text() {
         return;
     };
     let checkpoint = Checkpoint::open(&folder, &Limits::default()).unwrap();
-    let config = serde_json::Value::Object(checkpoint.config().unwrap().clone());
+    let config = Value::Object(checkpoint.config().unwrap().clone());
     let architecture = Architecture::from_config(&config).unwrap();
     let vectors = Checkpoint::open(folder.join("vectors.safetensors"), &Limits::default()).unwrap();
     let recorded = |name: &str| vectors.tensors()[name].to_f64().unwrap();
@@ -245,7 +342,7 @@ fn minilm_computes_what_pytorch_did_on_every_text() {
                 ("token_type_ids", vec![0; count]),
             ]),
         };
-        let found = answer(&mut session, &inputs);
+        let found = answer(&mut session, &inputs.tensors());
         let expected = recorded(&format!("last_hidden_state_{text}"));
         let scale = expected.iter().fold(1.0_f64, |most, x| most.max(x.abs()));
         match furthest(&found, &expected) {
