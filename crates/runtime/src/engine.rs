@@ -1,5 +1,6 @@
 //! What an engine is to the rest of Amphora.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -196,18 +197,20 @@ pub(crate) fn guarded<T>(
     call: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.downcast_ref::<&str>().copied())
-            .unwrap_or("no message");
         Err(Error::unsupported(
             "engine-panic",
             format!("the engine {engine} broke off while {action}"),
         )
-        .found(shortened(text))
+        .found(shortened(panic_text(&*panic)))
         .hint("choose another engine"))
     })
+}
+
+/// The message of a panic.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    let text = owned.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no message")
 }
 
 /// An engine's own words, short enough for one line.

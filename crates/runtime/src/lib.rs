@@ -14,6 +14,7 @@
 //! * `generation` (feature `generation`): language models that write text.
 //! * [`Calibration`]: temperatures that scale logits.
 //! * [`postprocess`]: the steps from an output to an embedding, to probabilities, to named classes.
+//! * `text` (feature `text`): texts to token ids and back.
 //!
 //! ```
 //! use std::collections::BTreeMap;
@@ -88,6 +89,8 @@ mod operators;
 pub mod postprocess;
 mod session;
 mod tensor;
+#[cfg(feature = "text")]
+pub mod text;
 
 pub use cache::{Cache, Fed, Kept, Link, Ran};
 pub use calibration::Calibration;
