@@ -5,6 +5,7 @@
 //! * [`Store`]: bundles on disk: list, resolve, import, clean, remove; [`archive`], [`compare`].
 //! * [`inspect`], [`contract`], [`write_contracts`], [`check_contract`]: what a bundle or a graph is.
 //! * [`verify`], [`verify_all`]: integrity, contract, model check, numeric replay, target.
+//! * [`generate`]: text out of a language model, as it comes.
 //! * [`run`]: one inference. Programs that run many open a session: [`amphora_verify::verify`] gives a
 //!   [`VerifiedBundle`], and that gives sessions.
 //! * [`doctor`], [`schema`]: what this machine has, and what the documents look like.
@@ -70,6 +71,7 @@ mod config;
 mod contract;
 mod engines;
 mod export;
+mod generate;
 mod inspect;
 mod layout;
 mod output;
@@ -81,6 +83,7 @@ mod source;
 mod subject;
 mod verify;
 
+pub use amphora_bundle::manifest::Sampling;
 pub use amphora_bundle::manifest::{EffectiveIo, IoSource, IoSpec};
 pub use amphora_bundle::package::Level;
 pub use amphora_bundle::{
@@ -96,6 +99,7 @@ pub use archive::{Archived, archive};
 pub use contract::{ContractCheck, ContractsWritten, check_contract, contract, write_contracts};
 pub use engines::{Engines, Isolate, Walls};
 pub use export::{ExportRequest, Exported, export};
+pub use generate::{GenerateRequest, Pattern, PromptText, Written, generate};
 pub use inspect::{
     BundleInspection, GraphInspection, Inspection, NodeInspection, OnnxInspection,
     PackageFileInspection, PackageInspection, inspect,

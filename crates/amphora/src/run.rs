@@ -187,7 +187,7 @@ fn package_session(
 }
 
 impl BundleRan {
-    fn of(bundle: &Bundle) -> Self {
+    pub(crate) fn of(bundle: &Bundle) -> Self {
         let metadata = &bundle.manifest().metadata;
         Self {
             id: bundle.id(),
@@ -198,7 +198,11 @@ impl BundleRan {
 }
 
 /// Replays the golden vectors on the engine that is about to answer.
-fn verified(bundle: Bundle, engines: &Engines, engine: &Arc<dyn Engine>) -> Result<VerifiedBundle> {
+pub(crate) fn verified(
+    bundle: Bundle,
+    engines: &Engines,
+    engine: &Arc<dyn Engine>,
+) -> Result<VerifiedBundle> {
     let id = bundle.id();
     let options = VerifyOptions {
         engine: Some(engine.clone()),

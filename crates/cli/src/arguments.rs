@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::builder::{BoolishValueParser, OsStr};
 use clap::{ArgAction, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::commands::generate::GenerateArguments;
 use crate::commands::planner::PlannerArguments;
 
 /// The value of `--help` that ends every help text.
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Verify(VerifyArguments),
     /// Run one inference on a bundle or an ONNX file
     Run(RunArguments),
+    /// Write text with a language model, as it comes
+    Generate(Box<GenerateArguments>),
     /// Print or write the I/O contract of an ONNX file or a directory of them, or check one
     Contract(ContractArguments),
     /// List the bundles in the store, newest first

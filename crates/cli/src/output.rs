@@ -24,6 +24,11 @@ impl Output {
         Self { json }
     }
 
+    /// Whether the answer is one JSON object.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Writes the answer of a command: `value` as one JSON object with `--json`, else the text that
     /// `words` makes of it.
     pub(crate) fn answer<T: Serialize>(

@@ -8,6 +8,7 @@ mod contract;
 mod doctor;
 mod engine_process;
 mod export;
+pub(crate) mod generate;
 mod import;
 mod inspect;
 mod layout;
@@ -126,6 +127,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Verdict> {
         Command::Quickstart(arguments) => quickstart::run(&context, &arguments),
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Run(arguments) => run::run(&context, &arguments),
+        Command::Generate(arguments) => generate::run(&context, &arguments),
         Command::Contract(arguments) => contract::run(&context, arguments),
         Command::Layout(arguments) => layout::run(&context, &arguments),
         Command::List(arguments) => list::run(&context, &arguments),

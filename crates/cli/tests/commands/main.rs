@@ -16,6 +16,7 @@ mod decide;
 mod bundles;
 // The reference fixtures, from file to answer.
 mod fixtures;
+mod generate;
 // Engines in processes of their own: which models, what is remembered, no orphans.
 mod walls;
 // The planner: recorded trials to archives, datasets and winners.

@@ -194,3 +194,23 @@ fn quickstart() {
         .run(&["verify", "--all", "--store", "try/artifacts"])
         .expect_code(0);
 }
+
+#[test]
+fn generate() {
+    let Some(scene) = crate::generate::with_language_model() else {
+        return;
+    };
+    let chosen = |rest: &[&'static str]| {
+        let words = ["generate", "lm", "--regex", "(yes|no), (red|green)\nend"];
+        [&words[..], rest].concat()
+    };
+    assert_seen!("generate", scene, &chosen(&["--prompt", "Well?"]));
+    let both = chosen(&["--prompt", "Well?", "--prompt", "Is it?"]);
+    assert_seen!("generate_batch", scene, &both);
+    let json = chosen(&["--prompt", "Well?", "--max-new-tokens", "0"]);
+    assert_seen!("generate_nothing", scene, &json);
+    assert_seen!("generate_no_prompt", scene, &["generate", "lm"]);
+    let example = ["generate", "model.onnx", "--prompt", "x"];
+    scene.write("model.onnx", "");
+    assert_seen!("generate_no_language_model", scene, &example);
+}

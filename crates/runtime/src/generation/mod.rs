@@ -31,7 +31,7 @@ pub use constraint::{
 };
 pub use sampling::Sampler;
 pub use stops::{Scanned, StopStrings};
-pub use write::{Finish, Generated, GenerationOptions, Prompt, Step, TextStream};
+pub use write::{Finish, Generated, GenerationOptions, Prompt, Step};
 
 use crate::{Link, Session};
 

@@ -9,10 +9,7 @@ use amphora_error::Result;
 use serde::Serialize;
 
 use super::{Constraint, Generator, Progress, Sampler, StopStrings};
-
-/// Turns tokens into text as they come: given a token, the text that is certain now; given none, the
-/// rest.
-pub type TextStream<'t> = Box<dyn FnMut(Option<u32>) -> Result<String> + 't>;
+use crate::text::StreamDecoder;
 
 /// A prompt, and what is to become of its text.
 #[derive(Default)]
@@ -22,7 +19,7 @@ pub struct Prompt<'t> {
     /// What the model may write.
     pub constraint: Option<Box<dyn Constraint>>,
     /// Makes text of the tokens; without it there are only tokens, and no stop string is found.
-    pub text: Option<TextStream<'t>>,
+    pub text: Option<StreamDecoder<'t>>,
 }
 
 /// How texts are written.
@@ -74,6 +71,27 @@ pub enum Finish {
     Deadline,
     /// The caller did not want more.
     Cancelled,
+}
+
+impl Finish {
+    /// The word for it in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::StopToken => "stop_token",
+            Self::StopString => "stop_string",
+            Self::Constraint => "constraint",
+            Self::MaxNewTokens => "max_new_tokens",
+            Self::ContextLength => "context_length",
+            Self::Deadline => "deadline",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl std::fmt::Display for Finish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
 }
 
 /// One token of one text, as it comes.
@@ -200,7 +218,7 @@ struct Row<'t> {
     most: usize,
     sampler: Sampler,
     constraint: Option<Box<dyn Constraint>>,
-    stream: Option<TextStream<'t>>,
+    stream: Option<StreamDecoder<'t>>,
     stops: StopStrings,
     text: String,
     finish: Option<Finish>,
@@ -248,7 +266,7 @@ impl Row<'_> {
             constraint.update(token)?;
         }
         let piece = match &mut self.stream {
-            Some(stream) => stream(Some(token))?,
+            Some(stream) => stream.push(token)?,
             None => String::new(),
         };
         let scanned = self.stops.push(&piece);
@@ -266,8 +284,8 @@ impl Row<'_> {
 
     /// Ends the text with what was held back.
     fn finish(&mut self, token: Option<u32>, finish: Finish, on_step: OnStep<'_>) -> Result<()> {
-        let rest = match &mut self.stream {
-            Some(stream) => stream(None)?,
+        let rest = match self.stream.take() {
+            Some(stream) => stream.finish()?,
             None => String::new(),
         };
         let mut scanned = self.stops.push(&rest);

@@ -14,3 +14,4 @@ mod refusals;
 mod sampling;
 mod scene;
 mod stops;
+mod texts;

@@ -1,0 +1,309 @@
+//! Text out of a language model.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use amphora_bundle::manifest::{Generation, Manifest, Preprocessing, Sampling};
+use amphora_bundle::{Bundle, check_and_keep};
+use amphora_error::{Error, Result};
+use amphora_files::{OpenedFile, RelativePath};
+use amphora_runtime::generation::{
+    Constraint, Generated, GenerationOptions, Generator, Grammar, GrammarCompiler, Prompt,
+};
+use amphora_runtime::text::{Text, TextConfig, TextProcessor, TokenizerFiles};
+use amphora_runtime::{Engine, Session, SessionOptions, isolate};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::inspect::decoded;
+use crate::run::verified;
+use crate::{BundleRan, Engines, Subject};
+
+/// Largest file of a prompt, in bytes.
+const MAX_PROMPT_BYTES: u64 = 16 << 20;
+
+/// What to write, with what.
+#[derive(Debug)]
+pub struct GenerateRequest {
+    /// A bundle whose manifest has `spec.generation`.
+    pub subject: Subject,
+    /// What the texts follow, one for each text.
+    pub prompts: Vec<PromptText>,
+    /// What the texts must be like.
+    pub pattern: Option<Pattern>,
+    /// Most tokens for each text.
+    pub max_new_tokens: usize,
+    /// How tokens are chosen, where it differs from what the manifest says.
+    pub sampling: Sampling,
+    /// Starts the random numbers; the text of prompt `i` is drawn by `seed + i`.
+    pub seed: u64,
+    /// Strings that end a text.
+    pub stop: Vec<String>,
+    /// When to stop, whatever is written by then.
+    pub time_limit: Option<Duration>,
+    /// The engine.
+    pub engines: Engines,
+    /// Replay the golden vectors first.
+    pub verify: bool,
+}
+
+/// What a text follows.
+#[derive(Debug, Clone)]
+pub enum PromptText {
+    /// The beginning of the text.
+    Plain(String),
+    /// A file that holds the beginning of the text, to its last byte.
+    File(PathBuf),
+}
+
+/// What a text must be like.
+#[derive(Debug, Clone)]
+pub enum Pattern {
+    /// JSON that fits this JSON Schema.
+    JsonSchema(Value),
+    /// A text that this regular expression matches from beginning to end.
+    Regex(String),
+}
+
+/// What was written.
+#[derive(Debug, Clone, Serialize)]
+pub struct Written {
+    /// The bundle.
+    pub bundle: BundleRan,
+    /// The engine that ran it, with its version.
+    pub engine: String,
+    /// The texts, in the order of the prompts.
+    pub texts: Vec<Generated>,
+    /// Seconds from the first prompt read to the last token.
+    pub seconds: f64,
+    /// New tokens of all texts in one second.
+    pub tokens_per_second: f64,
+}
+
+/// Continues every prompt. `on_text` is told which text goes on and how, as it comes: whole characters,
+/// never a part of a stop string.
+///
+/// # Errors
+///
+/// [`amphora_error::ErrorKind::Usage`] when the subject is no language model, a prompt is empty or too
+/// long, or a pattern cannot be followed; [`amphora_error::ErrorKind::NotFound`] when the bundle has no
+/// tokenizer; [`amphora_error::ErrorKind::Untrusted`] when it is not what was sealed; those of
+/// `on_text`.
+pub fn generate(
+    request: GenerateRequest,
+    on_text: &mut dyn FnMut(usize, &str) -> Result<()>,
+) -> Result<Written> {
+    let bundle = language_model(request.subject)?;
+    let (ran, place) = (BundleRan::of(&bundle), bundle.path().to_owned());
+    let engine = request.engines.for_bundle(&bundle.id())?;
+    let mut parts = Parts::read(bundle, &request.engines, &engine, request.verify)?;
+    let text = TextProcessor::new(&parts.files, &parts.text)?;
+    let vocabulary = parts.generator.vocabulary();
+    let grammar = grammar(&text, vocabulary, request.pattern.as_ref())?;
+    let mut prompts = Vec::with_capacity(request.prompts.len());
+    for prompt in &request.prompts {
+        let encoded = text.encode(&[Text::from(&*prompt.read()?)])?;
+        let constraint = grammar.clone();
+        prompts.push(Prompt {
+            tokens: encoded.ids(0).to_vec(),
+            constraint: constraint.map(|grammar| Box::new(grammar) as Box<dyn Constraint>),
+            text: Some(text.stream(true)),
+        });
+    }
+    let start = Instant::now();
+    let options = GenerationOptions {
+        max_new_tokens: request.max_new_tokens,
+        sampling: Some(merged(request.sampling, parts.generator.sampling())),
+        seed: request.seed,
+        stop: request.stop,
+        deadline: request
+            .time_limit
+            .and_then(|limit| start.checked_add(limit)),
+        cancel: None,
+    };
+    let texts = parts
+        .generator
+        .generate(prompts, &options, &mut |step| on_text(step.row, step.text));
+    let texts = texts.map_err(|error| match isolate::has_ended(&error) {
+        true => error.in_file(place),
+        false => error,
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    let tokens: usize = texts.iter().map(|text| text.new_tokens).sum();
+    Ok(Written {
+        bundle: ran,
+        engine: format!("{} {}", engine.name(), engine.version()),
+        texts,
+        seconds,
+        tokens_per_second: tokens as f64 / seconds.max(f64::MIN_POSITIVE),
+    })
+}
+
+impl PromptText {
+    fn read(&self) -> Result<Cow<'_, str>> {
+        match self {
+            Self::Plain(text) => Ok(Cow::Borrowed(text)),
+            Self::File(path) => {
+                let bytes = OpenedFile::open(path)?.contents(MAX_PROMPT_BYTES)?;
+                let text = String::from_utf8(bytes.to_vec()).map_err(|source| {
+                    Error::malformed("prompt-utf8", "the prompt is not UTF-8 text")
+                        .in_file(path)
+                        .at(format!("byte {}", source.utf8_error().valid_up_to()))
+                })?;
+                Ok(Cow::Owned(text))
+            }
+        }
+    }
+}
+
+/// The bundle, which must say how it writes.
+fn language_model(subject: Subject) -> Result<Bundle> {
+    let (path, name) = match subject {
+        Subject::Bundle(bundle) if bundle.manifest().spec.generation.is_some() => {
+            return Ok(*bundle);
+        }
+        Subject::Bundle(bundle) => {
+            let name = bundle.manifest().metadata.full_name().to_string();
+            (bundle.path().to_owned(), name)
+        }
+        Subject::Onnx(path) => (path.clone(), path.display().to_string()),
+        Subject::Package(package) => {
+            let path = package.path().to_owned();
+            (path.clone(), path.display().to_string())
+        }
+    };
+    Err(Error::usage(
+        "no-language-model",
+        "nothing says how this model writes text: there is no manifest with spec.generation",
+    )
+    .in_file(path)
+    .hint(format!("amphora run {name}")))
+}
+
+/// What a bundle gives to write with.
+struct Parts {
+    generator: Generator,
+    files: TokenizerFiles,
+    text: TextConfig,
+}
+
+impl Parts {
+    fn read(
+        bundle: Bundle,
+        engines: &Engines,
+        engine: &Arc<dyn Engine>,
+        verify: bool,
+    ) -> Result<Self> {
+        let manifest = bundle.manifest().clone();
+        let generation = manifest.spec.generation.as_ref();
+        let generation =
+            generation.ok_or_else(|| Error::internal("generation", "checked before"))?;
+        let graphs = [&generation.prefill, &generation.decode];
+        let wanted = files(&manifest, generation);
+        let options = SessionOptions::default();
+        let mut contents = BTreeMap::new();
+        let [prefill, decode] = if verify {
+            let verified = verified(bundle, engines, engine)?;
+            for path in wanted {
+                contents.insert(path.file_name(), verified.bundle().read(path)?);
+            }
+            let session = |graph: &String| {
+                Session::new(verified.model(graph)?, engine.clone(), &options, None)
+            };
+            [session(graphs[0])?, session(graphs[1])?]
+        } else {
+            let mut needed = wanted.clone();
+            for graph in graphs {
+                let graph = manifest.graph(graph)?;
+                needed.insert(&graph.file);
+                needed.extend(&graph.data);
+            }
+            let (report, checked) = check_and_keep(&bundle, &needed)?;
+            report.into_result()?;
+            for path in wanted {
+                contents.insert(path.file_name(), checked.read(path)?);
+            }
+            let session = |graph: &String| {
+                let (bytes, external) = checked.graph_bytes(graph)?;
+                let model = decoded(&bundle, bytes, external)?;
+                Session::new(&model, engine.clone(), &options, None)
+            };
+            [session(graphs[0])?, session(graphs[1])?]
+        };
+        Ok(Self {
+            generator: Generator::new(prefill, decode, generation)?,
+            files: TokenizerFiles::gather(|name| Ok(contents.get(name).cloned()))?,
+            text: text_config(&manifest)?,
+        })
+    }
+}
+
+/// The files of the tokenizer, which lie together, and the chat template.
+fn files<'m>(manifest: &'m Manifest, generation: &'m Generation) -> BTreeSet<&'m RelativePath> {
+    let stated = tokenization(manifest).and_then(|hint| hint.tokenizer.as_ref());
+    let stated = stated.or(manifest.assets.tokenizer.as_ref());
+    let folder = |path: &RelativePath| {
+        let path = path.as_str();
+        path.rsplit_once('/')
+            .map_or("", |(folder, _)| folder)
+            .to_owned()
+    };
+    let place = stated.map(folder).unwrap_or_default();
+    let listed = manifest.files.iter().map(|entry| &entry.path);
+    listed
+        .filter(|path| TokenizerFiles::NAMES.contains(&path.file_name()) && folder(path) == place)
+        .chain(&generation.chat_template)
+        .collect()
+}
+
+fn tokenization(manifest: &Manifest) -> Option<&Preprocessing> {
+    let hints = manifest.spec.io.inputs.iter();
+    hints
+        .filter_map(|input| input.preprocessing.as_ref())
+        .find(|hint| hint.r#type == "tokenization")
+}
+
+/// A prompt is never shortened or filled up, and the model's own limit is the one that counts.
+fn text_config(manifest: &Manifest) -> Result<TextConfig> {
+    let config = tokenization(manifest).and_then(|hint| hint.config.as_ref());
+    Ok(TextConfig {
+        max_length: Some(usize::MAX),
+        truncation: Some(false),
+        padding: None,
+        ..TextConfig::from_manifest(config)?
+    })
+}
+
+/// What was asked for, and for the rest what the manifest says.
+fn merged(asked: Sampling, stated: Option<&Sampling>) -> Sampling {
+    let stated = stated.cloned().unwrap_or_default();
+    Sampling {
+        temperature: asked.temperature.or(stated.temperature),
+        top_k: asked.top_k.or(stated.top_k),
+        top_p: asked.top_p.or(stated.top_p),
+        min_p: asked.min_p.or(stated.min_p),
+        repetition_penalty: asked.repetition_penalty.or(stated.repetition_penalty),
+    }
+}
+
+/// The constraint that a pattern makes for this vocabulary.
+fn grammar(
+    text: &TextProcessor,
+    vocabulary: Option<usize>,
+    pattern: Option<&Pattern>,
+) -> Result<Option<Grammar>> {
+    let Some(pattern) = pattern else {
+        return Ok(None);
+    };
+    let known = vocabulary.unwrap_or_else(|| text.vocab_size());
+    let bytes = |token: u32| text.token_bytes(token).filter(|_| !text.is_special(token));
+    let compiler = GrammarCompiler::new((0..known as u32).map(bytes).collect())?;
+    match pattern {
+        Pattern::JsonSchema(schema) => compiler.json_schema(schema),
+        Pattern::Regex(expression) => compiler.regex(expression),
+    }
+    .map(Some)
+}

@@ -1,0 +1,270 @@
+//! `generate`: text out of a language model.
+
+use std::collections::BTreeMap;
+
+use amphora_bundle::manifest::{Assets, Framework, Generation, Metadata, Preprocessing};
+use amphora_bundle::{Details, Draft, Name, Version};
+use amphora_files::RelativePath;
+use amphora_onnx::{Limits, Model};
+use serde_json::{Value, json};
+
+use crate::scene::{PACK, Scene};
+
+/// Tokenizer files of the fixture.
+const TOKENIZER: [&str; 3] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+];
+
+/// A scene with the bundle `lm` of the recorded language model, or `None` where it is absent.
+pub(crate) fn with_language_model() -> Option<Scene> {
+    let fixture = amphora_testing::fixture("qwen3_tiny")?;
+    let scene = Scene::new();
+    let mut draft = Draft::at(&scene.path("lm")).unwrap();
+    for graph in ["prefill", "decode"] {
+        let path = fixture.join(format!("{graph}.onnx"));
+        let contract = Model::open(&path, &Limits::default())
+            .unwrap()
+            .contract()
+            .unwrap();
+        let bytes = fs_err::read(path).unwrap();
+        let data = BTreeMap::new();
+        draft
+            .add_graph(graph, graph, &bytes, &data, &contract)
+            .unwrap();
+    }
+    for name in TOKENIZER {
+        let bytes = fs_err::read(fixture.join(name)).unwrap();
+        let place = RelativePath::parse(name).unwrap();
+        draft.add_bytes(&place, &bytes).unwrap();
+    }
+    let tokenizer = RelativePath::parse("tokenizer.json").unwrap();
+    let graph = draft.graph_mut("prefill").unwrap();
+    graph.io.inputs[0].preprocessing = Some(Preprocessing {
+        r#type: "tokenization".into(),
+        tokenizer: Some(tokenizer.clone()),
+        tokenizer_type: Some("qwen3".into()),
+        config: None,
+    });
+    let name = Name::parse("lm").unwrap();
+    let metadata = Metadata::new(&name, Version::parse("1.0.0").unwrap());
+    let framework = Framework {
+        name: "pytorch".into(),
+        version: None,
+    };
+    let mut details = Details::new(metadata, framework, "pytorch");
+    details.entry = "prefill".into();
+    details.assets = Assets {
+        tokenizer: Some(tokenizer),
+        ..Assets::default()
+    };
+    details.generation = Some(Generation {
+        prefill: "prefill".into(),
+        decode: "decode".into(),
+        context_length: Some(1024),
+        stop_token_ids: vec![1475],
+        pad_token_id: Some(1473),
+        chat_template: Some(RelativePath::parse("chat_template.jinja").unwrap()),
+        sampling: None,
+    });
+    draft.seal(details).unwrap().publish().unwrap();
+    Some(scene)
+}
+
+/// The texts of a command with `--json`.
+fn texts(scene: &Scene, arguments: &[&str]) -> Vec<Value> {
+    let answer = scene.run(&[&["generate", "lm", "--json"], arguments].concat());
+    answer.expect_code(0);
+    assert_eq!(answer.stderr, "");
+    answer.json()["texts"].as_array().unwrap().clone()
+}
+
+const DRAWN: [&str; 6] = [
+    "--prompt",
+    "The engine reads a",
+    "--temperature",
+    "1.5",
+    "--seed",
+    "5",
+];
+
+#[test]
+fn text_is_written_as_it_comes() {
+    let Some(scene) = with_language_model() else {
+        return;
+    };
+    let [text] = &texts(&scene, &DRAWN)[..] else {
+        panic!()
+    };
+    let keys: Vec<&String> = text.as_object().unwrap().keys().collect();
+    let expected = [
+        "text",
+        "token_ids",
+        "finish_reason",
+        "prompt_tokens",
+        "new_tokens",
+    ];
+    assert_eq!(keys, expected);
+    assert!(text["new_tokens"].as_u64().unwrap() <= 128);
+    assert!(text["text"].as_str().unwrap().len() > 100, "{text}");
+    for isolate in ["auto", "never"] {
+        let words = [&["generate", "lm", "--isolate", isolate][..], &DRAWN].concat();
+        let answer = scene.run(&words);
+        answer.expect_code(0);
+        let plain: String = answer.stdout.chars().filter(|c| !c.is_control()).collect();
+        let whole = text["text"].as_str().unwrap();
+        if !whole.contains(|c: char| c.is_control()) {
+            assert_eq!(plain, whole, "{isolate}");
+        }
+        assert!(answer.stdout.ends_with('\n'));
+        assert_eq!(answer.stderr, "");
+    }
+    let again = texts(&scene, &DRAWN);
+    assert_eq!(&again[0], text);
+    let other = texts(&scene, &[&DRAWN[..5], &["6"]].concat());
+    assert_ne!(other[0]["text"], text["text"]);
+}
+
+#[test]
+fn several_prompts_are_written_together_and_each_as_if_alone() {
+    let Some(scene) = with_language_model() else {
+        return;
+    };
+    scene.write(
+        "prompt.txt",
+        "A much longer beginning, out of a file of its own:",
+    );
+    let both = [
+        "--prompt",
+        "The engine reads a",
+        "--prompt-file",
+        "prompt.txt",
+        "--max-new-tokens",
+        "20",
+    ];
+    let both = texts(&scene, &both);
+    let first = ["--prompt", "The engine reads a", "--max-new-tokens", "20"];
+    let second = ["--prompt-file", "prompt.txt", "--max-new-tokens", "20"];
+    assert_eq!(both[0], texts(&scene, &first)[0]);
+    assert_eq!(both[1], texts(&scene, &second)[0]);
+}
+
+#[test]
+fn a_stop_string_ends_a_text_wherever_tokens_are_cut() {
+    let Some(scene) = with_language_model() else {
+        return;
+    };
+    let whole = texts(&scene, &DRAWN);
+    let whole = whole[0]["text"].as_str().unwrap();
+    // Three characters from the middle, wherever they begin.
+    let middle = whole.chars().count() / 2;
+    for start in middle..middle + 6 {
+        let stop: String = whole.chars().skip(start).take(3).collect();
+        let end = whole.find(&stop).unwrap();
+        let stopped = texts(&scene, &[&DRAWN[..], &["--stop", &stop]].concat());
+        assert_eq!(stopped[0]["text"], whole[..end], "{stop:?}");
+        assert_eq!(stopped[0]["finish_reason"], "stop_string");
+    }
+}
+
+#[test]
+fn what_is_complete_keeps_the_pattern() {
+    let Some(scene) = with_language_model() else {
+        return;
+    };
+    let schema = json!({"type": "object", "additionalProperties": false,
+        "required": ["name", "kind"], "properties": {
+            "name": {"type": "string", "maxLength": 8}, "kind": {"enum": ["tool", "agent"]}}});
+    scene.write("schema.json", schema.to_string());
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for seed in ["1", "2", "3"] {
+        let options = ["--json-schema", "schema.json", "--max-new-tokens", "200"];
+        let drawn = ["--prompt", "JSON:", "--temperature", "1", "--seed", seed];
+        let text = &texts(&scene, &[&drawn[..], &options].concat())[0];
+        if text["complete"] == false {
+            assert_eq!(text["finish_reason"], "max_new_tokens");
+            continue;
+        }
+        assert_eq!(text["complete"], true);
+        let value: Value = serde_json::from_str(text["text"].as_str().unwrap()).unwrap();
+        assert!(validator.is_valid(&value), "{value}");
+    }
+    let regex = ["--prompt", "a date:", "--regex", "[0-9]{4}-[0-9]{2}"];
+    let text = &texts(&scene, &regex)[0];
+    assert_eq!(text["complete"], true);
+    let date = text["text"].as_str().unwrap();
+    let (year, month) = date.split_once('-').unwrap();
+    assert!(year.len() == 4 && month.len() == 2, "{date}");
+    assert!(
+        date.chars().all(|c| c == '-' || c.is_ascii_digit()),
+        "{date}"
+    );
+    let cut = [&regex[..], &["--max-new-tokens", "2"]].concat();
+    assert_eq!(texts(&scene, &cut)[0]["complete"], false);
+}
+
+#[test]
+fn what_was_done_is_said_on_stderr_when_asked() {
+    let Some(scene) = with_language_model() else {
+        return;
+    };
+    let words = ["generate", "lm", "--prompt", "One", "--max-new-tokens", "3"];
+    let answer = scene.run(&[&words[..], &["--verbose"]].concat());
+    answer.expect_code(0);
+    let said = "tokens read, 3 written, ended by max_new_tokens";
+    assert!(answer.stderr.contains(said), "{}", answer.stderr);
+    assert!(answer.stderr.contains("tokens a second, rten "));
+}
+
+#[test]
+fn what_cannot_be_written_is_refused() {
+    let Some(scene) = with_language_model() else {
+        return;
+    };
+    scene.run(PACK).expect_code(0);
+    scene.write("no.json", "{");
+    let rows: [(&[&str], i32, &str); 9] = [
+        (
+            &["conv2d_fsq", "--prompt", "x"],
+            2,
+            "hint: amphora run conv2d_fsq",
+        ),
+        (&["lm"], 2, "--prompt"),
+        (&["lm", "--prompt", ""], 2, "prompt 0 has no token"),
+        (
+            &["lm", "--prompt", "x", "--temperature", "-1"],
+            2,
+            "temperature",
+        ),
+        (&["lm", "--prompt", "x", "--stop", ""], 2, "empty string"),
+        (
+            &["lm", "--prompt", "x", "--regex", "("],
+            2,
+            "regular expression",
+        ),
+        (
+            &["lm", "--prompt", "x", "--json-schema", "no.json"],
+            3,
+            "no.json",
+        ),
+        (&["lm", "--prompt-file", "nothing.txt"], 6, "nothing.txt"),
+        (&["elsewhere", "--prompt", "x"], 6, "elsewhere"),
+    ];
+    amphora_testing::each(&rows, |(arguments, code, words)| {
+        let answer = scene.run(&[&["generate"], *arguments].concat());
+        if answer.code == Some(*code) && answer.stderr.contains(words) {
+            return Ok(());
+        }
+        Err(format!("{:?}: {}", answer.code, answer.stderr))
+    });
+    let long = "word ".repeat(2000);
+    scene.write("long.txt", long);
+    let answer = scene.run(&["generate", "lm", "--prompt-file", "long.txt"]);
+    answer.expect_code(2);
+    assert!(
+        answer.stderr.contains("the model takes 1024"),
+        "{}",
+        answer.stderr
+    );
+}
