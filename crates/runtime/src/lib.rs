@@ -10,7 +10,7 @@
 //! * [`Cache`]: what a language model remembers from one call to the next, inside the engine.
 //! * [`doctor`]: which engines were found, and why the others were not.
 //! * [`isolate`]: an engine in a process of its own, under limits.
-//! * `image` (feature `images`): pictures to tensors.
+//! * `image` (feature `images`): pictures to tensors; `audio` (feature `audio`): sound, and back.
 //! * `generation` (feature `generation`): language models that write text.
 //! * [`Calibration`]: temperatures that scale logits.
 //! * [`postprocess`]: the steps from an output to an embedding, to probabilities, to named classes.
@@ -74,6 +74,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "audio")]
+pub mod audio;
 mod cache;
 mod calibration;
 mod check;
