@@ -33,6 +33,16 @@ impl Config {
         Ok(Self { bytes, name, value })
     }
 
+    /// Reads a `config.json`.
+    pub(crate) fn of_json(bytes: Bytes) -> Result<Self> {
+        let value = json::parse(&bytes).map_err(|error| error.in_file("config.json"))?;
+        Ok(Self {
+            bytes,
+            name: "config.json",
+            value,
+        })
+    }
+
     /// The configuration that a training checkpoint carries with its weights.
     pub(crate) fn inside(checkpoint: &Checkpoint) -> Result<Option<Self>> {
         let Some(object) = checkpoint.config() else {

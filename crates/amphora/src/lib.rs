@@ -2,7 +2,7 @@
 //!
 //! * [`export`]: a checkpoint of a known architecture becomes an ONNX file.
 //! * [`pack`]: an ONNX file or a checkpoint becomes a bundle that was proven before it was published.
-//! * [`Store`]: bundles on disk: list, resolve, import, clean, remove; [`archive`], [`compare`].
+//! * [`Store`]: bundles on disk: list, resolve, clean, remove; [`import`], [`archive`], [`compare`].
 //! * [`inspect`], [`contract`], [`write_contracts`], [`check_contract`]: what a bundle or a graph is.
 //! * [`verify`], [`verify_all`]: integrity, contract, model check, numeric replay, target.
 //! * [`generate`]: text out of a language model, as it comes.
@@ -72,6 +72,7 @@ mod contract;
 mod engines;
 mod export;
 mod generate;
+mod import;
 mod inspect;
 mod layout;
 mod output;
@@ -87,7 +88,8 @@ pub use amphora_bundle::manifest::Sampling;
 pub use amphora_bundle::manifest::{EffectiveIo, IoSource, IoSpec};
 pub use amphora_bundle::package::Level;
 pub use amphora_bundle::{
-    ArchiveFormat, Comparison, ImportLimits, Package, Store, Summary, Timestamp, compare,
+    ArchiveFormat, Comparison, ImportLimits, Package, Publication, Store, Summary, Timestamp,
+    compare,
 };
 pub use amphora_error::{Error, ErrorKind, Result, printable, quoted};
 pub use amphora_files::durable::discard_staged;
@@ -100,6 +102,7 @@ pub use contract::{ContractCheck, ContractsWritten, check_contract, contract, wr
 pub use engines::{Engines, Isolate, Walls};
 pub use export::{ExportRequest, Exported, export};
 pub use generate::{GenerateRequest, Pattern, PromptText, Written, generate};
+pub use import::{ImportRequest, Imported, import};
 pub use inspect::{
     BundleInspection, GraphInspection, Inspection, NodeInspection, OnnxInspection,
     PackageFileInspection, PackageInspection, inspect,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use amphora_bundle::manifest::effective_io;
 use amphora_bundle::{Bundle, BundleId, Name, Package, Version, check_and_keep, parse_labels};
-use amphora_error::{Error, Result, quoted};
+use amphora_error::{Error, ErrorKind, Result, quoted};
 use amphora_files::{OpenedFile, RelativePath, json};
-use amphora_onnx::{Contract, Limits, Model, TensorSpec};
+use amphora_onnx::{Limits, Model, TensorSpec};
 use amphora_runtime::{Calibration, Engine, Outputs, Session, SessionOptions, Tensor, isolate};
 use amphora_verify::{VerifiedBundle, VerifyOptions};
 use bytes::Bytes;
@@ -145,7 +145,7 @@ pub fn run(request: RunRequest) -> Result<Answer> {
             (session, None, None)
         }
     };
-    let inputs = tensors(session.contract(), &request.inputs)?;
+    let inputs = tensors(&session, &request.inputs)?;
     let outputs = session.run(&inputs).map_err(|error| {
         // That is the model's doing, not that of the inputs.
         match isolate::has_ended(&error) {
@@ -248,24 +248,48 @@ fn labels(bundle: &Bundle, read: Read<'_>) -> Result<Option<BTreeMap<u64, String
         .map_err(|error| error.in_file(path.beneath(bundle.path())))
 }
 
-/// Reads every input as the element type that the contract states.
-fn tensors(
-    contract: &Contract,
-    inputs: &[(String, InputValue)],
-) -> Result<BTreeMap<String, Tensor>> {
+/// Reads every input as the element type that the contract states. A value that is no such tensor is
+/// reported with all other faults of the inputs, and alone when there is no other.
+fn tensors(session: &Session, inputs: &[(String, InputValue)]) -> Result<BTreeMap<String, Tensor>> {
     let mut tensors = BTreeMap::new();
+    let mut unreadable = BTreeMap::new();
+    let mut only = None;
     for (name, value) in inputs {
-        // A name that the graph does not have is reported by the session, with all other faults.
-        let spec = contract.inputs.iter().find(|spec| spec.name == *name);
-        let tensor = match spec {
-            Some(spec) => tensor(spec, value).map_err(|error| error.at(place(name)))?,
-            None => Tensor::scalar(0.0_f32),
-        };
-        if tensors.insert(name.clone(), tensor).is_some() {
+        if tensors.contains_key(name) || unreadable.contains_key(name) {
             return Err(Error::usage("input-twice", "the input is given twice").at(place(name)));
         }
+        let mut specs = session.contract().inputs.iter();
+        let tensor = match specs.find(|spec| spec.name == *name) {
+            Some(spec) => tensor(spec, value),
+            // The session reports a name that the graph does not have.
+            None => Ok(Tensor::scalar(0.0_f32)),
+        };
+        match tensor {
+            Ok(tensor) => drop(tensors.insert(name.clone(), tensor)),
+            Err(error) if matches!(error.kind(), ErrorKind::Usage | ErrorKind::Malformed) => {
+                unreadable.insert(name.clone(), in_one_line(&error));
+                only = Some(error.at(place(name)));
+            }
+            Err(error) => return Err(error.at(place(name))),
+        }
     }
-    Ok(tensors)
+    let Some(only) = only else {
+        return Ok(tensors);
+    };
+    match session.check(&tensors, &unreadable) {
+        Err(all) if all.fault_list().len() > 1 => Err(all),
+        _ => Err(only),
+    }
+}
+
+/// The message of an error with its faults, for a list of faults.
+fn in_one_line(error: &Error) -> String {
+    let text = error.to_string();
+    let parts: Vec<&str> = text
+        .lines()
+        .map(|line| line.trim_start_matches(['-', ' ']))
+        .collect();
+    parts.join(": ")
 }
 
 fn place(name: &str) -> String {

@@ -10,7 +10,7 @@ use amphora_onnx::Contract;
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::layout::{DOCS, GOLDEN, IO_CONTRACT, MODELS, VALIDATION};
+use crate::layout::{self, DOCS, GOLDEN, IO_CONTRACT, MODELS};
 use crate::manifest::{
     ApiVersion, Assets, Compatibility, Dependencies, ExecutionFile, FileEntry, Format, FormatEntry,
     Framework, Generation, Golden, Graph, Identity, Io, Kind, ManifestFields, Metadata,
@@ -345,13 +345,7 @@ impl Draft {
 }
 
 fn refuse_reserved(path: &RelativePath) -> Result<()> {
-    let folders = [MODELS, GOLDEN, VALIDATION, DOCS, "contracts/"];
-    let key = path.collision_key();
-    let reserved = crate::layout::is_manifest(path)
-        || folders
-            .iter()
-            .any(|folder| key.starts_with(folder) || key == folder.trim_end_matches('/'));
-    if reserved {
+    if layout::is_reserved(path) {
         return Err(
             Error::usage("path-reserved", "this name is the bundle's own")
                 .in_file(path.as_str())

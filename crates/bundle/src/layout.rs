@@ -25,6 +25,17 @@ pub(crate) fn is_manifest(path: &RelativePath) -> bool {
     key == MANIFEST || key == MANIFEST_DIGEST
 }
 
+/// Whether `path` is the bundle's own: the manifest, its digest, and what lies in the folders of
+/// graphs, contracts, golden vectors, reports and documentation.
+pub fn is_reserved(path: &RelativePath) -> bool {
+    let folders = [MODELS, GOLDEN, VALIDATION, DOCS, "contracts/"];
+    let key = path.collision_key();
+    is_manifest(path)
+        || folders
+            .iter()
+            .any(|folder| key.starts_with(folder) || key == folder.trim_end_matches('/'))
+}
+
 /// The location by which a graph names one of its data files: the path relative to the graph's own
 /// folder; `None` when the file lies elsewhere.
 pub(crate) fn location_of<'a>(graph: &Graph, data: &'a RelativePath) -> Option<&'a str> {

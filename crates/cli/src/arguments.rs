@@ -59,7 +59,7 @@ pub(crate) enum Command {
     Compare(CompareArguments),
     /// Write a bundle as one archive file, the same bytes each time
     Archive(ArchiveArguments),
-    /// Bring an archive or a directory that holds a bundle into the store
+    /// Bring a bundle into the store, or a package as the bundle that is made of it
     Import(ImportArguments),
     /// Write the directory that another system's document prescribes, from a bundle
     Layout(LayoutArguments),
@@ -158,7 +158,7 @@ pub(crate) struct PackArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
-    /// A bundle or an ONNX file
+    /// A bundle, a package or an ONNX file
     #[arg(value_name = "BUNDLE_OR_ONNX")]
     pub(crate) subject: String,
     /// Print the nodes of the graph
@@ -187,7 +187,7 @@ pub(crate) enum LayoutName {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
-    /// The bundle to verify
+    /// The bundle to verify, or a package as far as it can be
     #[arg(required_unless_present = "all")]
     pub(crate) bundle: Option<String>,
     /// Also check that the bundle can be deployed to this target
@@ -269,9 +269,15 @@ pub(crate) struct ArchiveArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArguments {
-    /// A zip, tar, tar.gz or tar.zst archive of a bundle, or a bundle's directory
+    /// A zip, tar, tar.gz or tar.zst archive of a bundle, a bundle's directory, or a package (a directory with a
+    /// manifest that nothing seals, or an .axon file) to make a bundle of
     #[arg(value_name = "ARCHIVE_OR_DIR")]
     pub(crate) source: PathBuf,
+    /// How many golden cases to record for a package
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) golden_cases: usize,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgument,
 }
 
 #[derive(Debug, Args)]

@@ -53,17 +53,22 @@ pub(crate) fn graph(model: &Model) -> Result<()> {
 
 /// Checks all of `inputs` against `contract` and reports every fault in one [`usage`](Error::usage)
 /// error: missing, extra, element type, rank, fixed dimension, one symbolic dimension bound to two
-/// sizes, empty, not finite.
+/// sizes, empty, not finite, and those that were `unreadable`, with the reason.
 pub(crate) fn inputs<'a>(
     contract: &'a Contract,
     inputs: &BTreeMap<String, Tensor>,
     fed: &[Fed],
+    unreadable: &BTreeMap<String, String>,
     policy: &InputPolicy,
 ) -> Result<Bindings<'a>> {
     let mut bindings = Bindings::default();
     let mut faults = Vec::new();
     for spec in &contract.inputs {
         let name = quoted(&spec.name);
+        if let Some(reason) = unreadable.get(&spec.name) {
+            faults.push(format!("{name}: {reason}"));
+            continue;
+        }
         if let Some(fed) = fed.iter().find(|fed| fed.name == spec.name) {
             value_faults(spec, Value::of_kept(&fed.value), &mut bindings, &mut faults);
             if inputs.contains_key(&spec.name) {
@@ -94,7 +99,7 @@ pub(crate) fn inputs<'a>(
             ));
         }
     }
-    for name in inputs.keys() {
+    for name in inputs.keys().chain(unreadable.keys()) {
         if !contract.inputs.iter().any(|spec| spec.name == *name) {
             faults.push(format!("{} is not an input of the graph", quoted(name)));
         }

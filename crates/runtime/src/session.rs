@@ -115,6 +115,20 @@ impl Session {
         self.engine.as_ref()
     }
 
+    /// Checks inputs as [`Session::run`] does, without running anything. `unreadable` are inputs that
+    /// were given and are no tensors, with the reason: they are reported with all other faults.
+    ///
+    /// # Errors
+    ///
+    /// [`amphora_error::ErrorKind::Usage`] listing every fault at once.
+    pub fn check(
+        &self,
+        inputs: &BTreeMap<String, Tensor>,
+        unreadable: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        check::inputs(&self.contract, inputs, &[], unreadable, &self.policy).map(drop)
+    }
+
     /// Computes every output of the graph.
     ///
     /// # Errors
@@ -131,7 +145,7 @@ impl Session {
             policy,
             calibration,
         } = self;
-        let bindings = check::inputs(contract, inputs, &[], policy)?;
+        let bindings = check::inputs(contract, inputs, &[], &BTreeMap::new(), policy)?;
         let given: Vec<(&str, &Tensor)> = contract
             .inputs
             .iter()
@@ -175,7 +189,7 @@ impl Session {
         } = self;
         let fed = cache.take(contract)?;
         let kept = cache.kept(contract)?;
-        let bindings = check::inputs(contract, inputs, &fed, policy)?;
+        let bindings = check::inputs(contract, inputs, &fed, &BTreeMap::new(), policy)?;
         let given: Vec<(&str, &Tensor)> = contract
             .inputs
             .iter()

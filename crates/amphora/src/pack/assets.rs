@@ -12,6 +12,7 @@ use super::subject::Subject;
 use super::{PackRequest, directory};
 
 /// What goes into the bundle besides the model, by its path there.
+#[derive(Default)]
 pub(super) struct AssetFiles {
     /// Files that were read and checked.
     read: Vec<(RelativePath, Bytes)>,
@@ -23,11 +24,7 @@ pub(super) struct AssetFiles {
 /// Reads and checks metrics, labels and calibration, and opens the further assets.
 pub(super) fn read(request: &PackRequest, subject: &Subject) -> Result<AssetFiles> {
     let contract = &subject.entry()?.contract;
-    let mut files = AssetFiles {
-        read: Vec::new(),
-        copied: Vec::new(),
-        assets: Assets::default(),
-    };
+    let mut files = AssetFiles::default();
     if let Some(path) = &request.metrics {
         let check = |bytes: &Bytes| parse_metrics(bytes).map(drop);
         files.assets.metrics = Some(files.add(path, "metrics.json", check)?);
@@ -103,10 +100,23 @@ impl AssetFiles {
             _ => None,
         };
         if let Some(bytes) = labels {
-            check_labels(&bytes).map_err(|error| error.in_file(&request.model).at("id2label"))?;
-            self.assets.labels = Some(self.keep("label_map.json", bytes)?);
+            self.labels(bytes)
+                .map_err(|error| error.in_file(&request.model))?;
         }
         Ok(())
+    }
+
+    /// Adds the labels of a configuration.
+    pub(super) fn labels(&mut self, bytes: Bytes) -> Result<()> {
+        check_labels(&bytes).map_err(|error| error.at("id2label"))?;
+        self.assets.labels = Some(self.keep("label_map.json", bytes)?);
+        Ok(())
+    }
+
+    /// Whether there is a file at `path`.
+    pub(super) fn holds(&self, path: &RelativePath) -> bool {
+        self.read.iter().any(|(place, _)| place == path)
+            || self.copied.iter().any(|(place, _)| place == path)
     }
 
     /// Adds a file that is in memory.

@@ -11,7 +11,7 @@ use crate::config::Config;
 
 /// The files that are taken, as the Hugging Face Hub and `sentence-transformers` name them. Every form
 /// of a tokenizer is kept: a reader takes the one that it knows.
-const KEPT: [&str; 20] = [
+pub(super) const KEPT: [&str; 20] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",

@@ -3,6 +3,7 @@
 mod assets;
 mod directory;
 mod golden;
+pub(crate) mod package;
 mod request;
 mod seal;
 mod subject;
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 pub use request::PackRequest;
 
+use assets::AssetFiles;
 use subject::Subject;
 
 /// A published bundle.
@@ -76,6 +78,34 @@ pub fn pack(request: &PackRequest, step: &dyn Fn(&str)) -> Result<Packed> {
     let subject = Subject::read(request, step)?;
     let name = name(request, &subject)?;
     let assets = assets::read(request, &subject)?;
+    let mut metadata = Metadata::new(&name, version);
+    metadata.created = Some(request.created.clone());
+    let material = Material {
+        subject,
+        assets,
+        metadata,
+        notes: Vec::new(),
+    };
+    make(request, material, step)
+}
+
+/// What a bundle is made of.
+struct Material {
+    subject: Subject,
+    assets: AssetFiles,
+    metadata: Metadata,
+    /// What is odd about it but does no harm.
+    notes: Vec<String>,
+}
+
+/// Records golden vectors, seals, proves and publishes.
+fn make(request: &PackRequest, material: Material, step: &dyn Fn(&str)) -> Result<Packed> {
+    let Material {
+        subject,
+        assets,
+        metadata,
+        mut notes,
+    } = material;
     step("preparing the golden vectors");
     let engine = match subject.graph {
         Some(_) => request.engines.for_own_graph(),
@@ -83,14 +113,11 @@ pub fn pack(request: &PackRequest, step: &dyn Fn(&str)) -> Result<Packed> {
     }?;
     let (golden, reference_time) = golden::prepare(request, &subject, &engine)?;
     step("writing the bundle");
-    let mut metadata = Metadata::new(&name, version);
-    metadata.created = Some(request.created.clone());
     let sealed = seal::seal(request, &subject, &golden, assets, metadata)?;
     let cases: u64 = golden.iter().map(Golden::cases).sum();
     step(&format!("replaying {cases} golden cases"));
     let reports = prove(&sealed, request, engine.clone(), reference_time)?;
     step("publishing");
-    let mut notes: Vec<String> = Vec::new();
     for golden in &golden {
         notes.extend_from_slice(golden.notes());
         notes.extend(golden::own_witness(golden, engine.as_ref()));

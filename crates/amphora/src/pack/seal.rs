@@ -40,7 +40,7 @@ pub(super) fn seal(
         add_graph(&mut draft, part, &mut shared)?;
         let place = RelativePath::parse(&format!("golden/{}.safetensors", part.name))?;
         let entry = golden.manifest_entry(place, &part.contract);
-        draft.add_golden(part.name, &golden.to_bytes()?, entry)?;
+        draft.add_golden(&part.name, &golden.to_bytes()?, entry)?;
     }
     files.add_to(&mut draft)?;
     let (framework, format) = match &subject.graph {
@@ -52,7 +52,15 @@ pub(super) fn seal(
         version: None,
     };
     let mut details = Details::new(metadata, framework, format);
-    details.entry = subject.entry()?.name.to_owned();
+    details.entry.clone_from(&subject.entry()?.name);
+    if let Some(stated) = &subject.stated {
+        draft.graph_mut(&details.entry)?.io = stated.io.clone();
+        details.framework = stated.framework.clone();
+        details.original_format.clone_from(&stated.format);
+        details.requirements.clone_from(&stated.requirements);
+        details.performance.clone_from(&stated.performance);
+        details.dependencies.clone_from(&stated.dependencies);
+    }
     details.assets = files.assets;
     let nonfinite = subject
         .parts
@@ -94,5 +102,11 @@ fn add_graph(draft: &mut Draft, part: &Part, shared: &mut Option<Bytes>) -> Resu
         .into_iter()
         .map(|bytes| (name.clone(), bytes))
         .collect();
-    draft.add_graph(part.name, part.role, &written.graph, &data, &part.contract)
+    draft.add_graph(
+        &part.name,
+        &part.role,
+        &written.graph,
+        &data,
+        &part.contract,
+    )
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use amphora_bundle::MAIN_GRAPH;
-use amphora_bundle::manifest::Source;
+use amphora_bundle::manifest::{Dependencies, Framework, Io, Performance, Requirements, Source};
 use amphora_checkpoint::{Checkpoint, Format, Limits as CheckpointLimits};
 use amphora_error::{Error, ErrorKind, Result};
 use amphora_export::ExportOptions;
@@ -26,14 +26,29 @@ pub(super) struct Subject {
     pub(super) source: Source,
     /// The bytes of the checkpoint, where they are kept in the bundle.
     pub(super) checkpoint: Option<Bytes>,
+    /// What the manifest of a package says beyond its graphs, when it comes out of one.
+    pub(super) stated: Option<Stated>,
+}
+
+/// What a manifest says that no graph and no checkpoint says.
+pub(super) struct Stated {
+    /// What the model was trained with.
+    pub(super) framework: Framework,
+    /// The format that the model came in.
+    pub(super) format: String,
+    /// The I/O of the entry graph, settled with what the graph says.
+    pub(super) io: Io,
+    pub(super) requirements: Option<Requirements>,
+    pub(super) performance: Option<Performance>,
+    pub(super) dependencies: Option<Dependencies>,
 }
 
 /// One graph of the bundle.
 pub(super) struct Part {
     /// Its name in the bundle.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     /// Its role in the manifest.
-    pub(super) role: &'static str,
+    pub(super) role: String,
     pub(super) model: Model,
     pub(super) contract: Contract,
 }
@@ -44,8 +59,8 @@ impl Part {
         model.check()?;
         let contract = model.contract()?;
         Ok(vec![Self {
-            name: MAIN_GRAPH,
-            role: "single",
+            name: MAIN_GRAPH.to_owned(),
+            role: "single".to_owned(),
             model,
             contract,
         }])
@@ -110,6 +125,7 @@ impl Subject {
             config: request.config.as_deref().map(Config::read).transpose()?,
             source,
             checkpoint: None,
+            stated: None,
         })
     }
 
@@ -133,6 +149,7 @@ impl Subject {
             graph: Some(graph),
             source,
             checkpoint: kept,
+            stated: None,
         })
     }
 

@@ -38,11 +38,30 @@ impl Default for ImportLimits {
     }
 }
 
-/// Unpacks `file` into `staging`. The format is told by the content, not by the name.
+/// Unpacks `file`, which holds one folder, into `staging`. The format is told by the content, not by
+/// the name.
 pub(crate) fn extract(
     file: &OpenedFile,
     staging: &StagingDirectory,
     limits: &ImportLimits,
+) -> Result<()> {
+    unpack(file, staging, limits, Top::Folder(None))
+}
+
+/// Unpacks `file`, which holds the files themselves, into `staging`.
+pub(crate) fn extract_flat(
+    file: &OpenedFile,
+    staging: &StagingDirectory,
+    limits: &ImportLimits,
+) -> Result<()> {
+    unpack(file, staging, limits, Top::Files)
+}
+
+fn unpack(
+    file: &OpenedFile,
+    staging: &StagingDirectory,
+    limits: &ImportLimits,
+    top: Top,
 ) -> Result<()> {
     let start = file.range(0, file.len().min(512))?;
     let format = ArchiveFormat::sniff(&start).ok_or_else(|| {
@@ -60,7 +79,7 @@ pub(crate) fn extract(
         .saturating_mul(file.len())
         .max(limits.ratio_from)
         .min(limits.bytes);
-    let mut target = Extraction::new(staging, limits, most);
+    let mut target = Extraction::new(staging, limits, most, top);
     read(file, format, most, &mut target).map_err(|error| error.in_file(file.path()))
 }
 
@@ -108,25 +127,33 @@ fn nothing_follows(mut rest: impl BufRead) -> Result<()> {
     ))
 }
 
+/// What lies at the top of an archive.
+enum Top {
+    /// One folder, by its name once that is known.
+    Folder(Option<String>),
+    /// The files themselves.
+    Files,
+}
+
 /// The files that were unpacked so far.
 pub(super) struct Extraction<'a> {
     staging: &'a StagingDirectory,
     limits: &'a ImportLimits,
     left: u64,
     members: u64,
-    top: Option<String>,
+    top: Top,
     files: BTreeSet<String>,
     folders: BTreeMap<String, String>,
 }
 
 impl<'a> Extraction<'a> {
-    fn new(staging: &'a StagingDirectory, limits: &'a ImportLimits, most: u64) -> Self {
+    fn new(staging: &'a StagingDirectory, limits: &'a ImportLimits, most: u64, top: Top) -> Self {
         Self {
             staging,
             limits,
             left: most,
             members: 0,
-            top: None,
+            top,
             files: BTreeSet::new(),
             folders: BTreeMap::new(),
         }
@@ -135,14 +162,13 @@ impl<'a> Extraction<'a> {
     /// A folder; it appears when a file lies in it.
     pub(super) fn folder(&mut self, name: &str) -> Result<()> {
         self.count()?;
+        let name = self.without_dot(name);
+        if name.is_empty() {
+            return Ok(());
+        }
         let path = member_path(name)?;
-        let (top, rest) = match path.as_str().split_once('/') {
-            Some((top, rest)) => (top, Some(rest)),
-            None => (path.as_str(), None),
-        };
-        self.enter(top)?;
-        match rest {
-            Some(rest) => self.claim_folders(&RelativePath::parse(rest)?, true),
+        match self.beneath_top(&path)? {
+            Some(rest) => self.claim_folders(&rest, true),
             None => Ok(()),
         }
     }
@@ -150,14 +176,13 @@ impl<'a> Extraction<'a> {
     /// A file of exactly `size` bytes.
     pub(super) fn file(&mut self, name: &str, size: u64, source: &mut dyn Read) -> Result<()> {
         self.count()?;
+        let name = self.without_dot(name);
         let path = member_path(name)?;
-        let (top, rest) = path.as_str().split_once('/').ok_or_else(|| {
+        let rest = self.beneath_top(&path)?.ok_or_else(|| {
             Error::malformed("archive-top", "a file lies outside the bundle's folder")
                 .at(member(name))
                 .hint("pack the folder of the bundle, not the files in it")
         })?;
-        self.enter(top)?;
-        let rest = RelativePath::parse(rest)?;
         self.claim_folders(&rest, false)?;
         let key = rest.collision_key();
         if self.folders.contains_key(&key) || !self.files.insert(key) {
@@ -189,10 +214,27 @@ impl<'a> Extraction<'a> {
         Ok(())
     }
 
-    fn enter(&mut self, top: &str) -> Result<()> {
-        let known = self.top.get_or_insert_with(|| top.to_owned());
+    /// The name without the `./` that archives of the files of a folder begin their names with.
+    fn without_dot<'n>(&self, name: &'n str) -> &'n str {
+        match self.top {
+            Top::Files if name == "." => "",
+            Top::Files => name.strip_prefix("./").unwrap_or(name),
+            Top::Folder(_) => name,
+        }
+    }
+
+    /// Where a member goes; `None` for what has the place of the top folder itself.
+    fn beneath_top(&mut self, path: &RelativePath) -> Result<Option<RelativePath>> {
+        let Top::Folder(known) = &mut self.top else {
+            return Ok(Some(path.clone()));
+        };
+        let (top, rest) = match path.as_str().split_once('/') {
+            Some((top, rest)) => (top, Some(RelativePath::parse(rest)?)),
+            None => (path.as_str(), None),
+        };
+        let known = known.get_or_insert_with(|| top.to_owned());
         if known == top {
-            return Ok(());
+            return Ok(rest);
         }
         Err(
             Error::malformed("archive-top", "the archive holds more than one folder")

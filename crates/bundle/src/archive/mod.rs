@@ -8,7 +8,7 @@ mod zip;
 use amphora_error::{Error, Result, quoted};
 
 pub use extract::ImportLimits;
-pub(crate) use extract::extract;
+pub(crate) use extract::{extract, extract_flat};
 pub use write::archive;
 
 /// The format of an archive.

@@ -131,7 +131,7 @@ fn ids(name: &str, tokenizer_type: &str) -> IoSpec {
 }
 
 fn pixels(mean: &[f64; 3], std: &[f64; 3]) -> IoSpec {
-    let config = json!({"size": 224, "mean": mean, "std": std});
+    let config = json!({"mean": mean, "std": std, "resize": 224});
     let config: Option<Map<String, Value>> = config.as_object().cloned();
     IoSpec {
         preprocessing: Some(Preprocessing {

@@ -7,6 +7,7 @@
 mod graphs;
 mod manifest;
 mod rules;
+mod unpack;
 
 use std::path::Path;
 
@@ -21,6 +22,7 @@ pub use manifest::{
     Level, PackageArchive, PackageDistribution, PackageFile, PackageFormat, PackageFramework,
     PackageManifest, PackageMetadata, PackageSpec,
 };
+pub use unpack::Unpacked;
 
 use crate::layout::{MANIFEST, MANIFEST_DIGEST};
 use crate::manifest::{EffectiveIo, IoSource, MAX_BYTES, effective_io, io_of_model_type};

@@ -123,7 +123,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<Verdict> {
         Command::Verify(arguments) => verify::run(&context, &arguments),
         Command::Compare(arguments) => compare::run(&context, &arguments),
         Command::Archive(arguments) => archive::run(&context, &arguments),
-        Command::Import(arguments) => import::run(&context, &arguments),
+        Command::Import(arguments) => import::run(&context, arguments),
         Command::Quickstart(arguments) => quickstart::run(&context, &arguments),
         Command::Inspect(arguments) => inspect::run(&context, &arguments),
         Command::Run(arguments) => run::run(&context, &arguments),

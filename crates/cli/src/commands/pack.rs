@@ -34,7 +34,7 @@ pub(crate) fn run(context: &Context, arguments: PackArguments) -> Result<Verdict
     Ok(Verdict::Yes)
 }
 
-fn words(packed: &Packed) -> String {
+pub(super) fn words(packed: &Packed) -> String {
     let state = if packed.existed {
         "was there already"
     } else {

@@ -1,0 +1,228 @@
+//! From a package to a bundle: the same model with what its manifest lacked.
+
+use amphora_bundle::manifest::{Framework, Io, Metadata, Source};
+use amphora_bundle::package::PackageManifest;
+use amphora_bundle::{Package, layout};
+use amphora_error::Result;
+use amphora_files::RelativePath;
+use amphora_onnx::Limits;
+use bytes::Bytes;
+
+use super::assets::AssetFiles;
+use super::subject::{Part, Stated, Subject};
+use super::{Material, PackRequest, Packed, directory, make};
+use crate::config::Config;
+
+/// Largest file beside the graphs that is taken over, in bytes.
+const MAX_BYTES: u64 = 256 << 20;
+/// Endings of files that hold weights in a format that does not run here.
+const WEIGHTS: [&str; 10] = [
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".pth",
+    ".h5",
+    ".pb",
+    ".gguf",
+    ".msgpack",
+    ".tflite",
+    ".onnx",
+];
+/// Where files go whose own place belongs to the bundle.
+const ASIDE: &str = "package/";
+
+/// Makes a bundle of `package` and publishes it: its graphs with golden vectors that are recorded as
+/// for any foreign graph, the I/O that manifest and graph settle on, and every file that the manifest
+/// lists or that a tokenizer or processor is read from, except weights that do not run.
+///
+/// The bundle says what the manifest said of its origin, needs and performance. Where the package was
+/// published is left out: that was another file.
+///
+/// # Errors
+///
+/// Those of reading the package, of [`Package::effective_io`], and of [`pack`](super::pack).
+pub(crate) fn upgrade(
+    package: &Package,
+    request: &PackRequest,
+    step: &dyn Fn(&str),
+) -> Result<Packed> {
+    request.check()?;
+    step("reading the package");
+    let manifest = package.manifest();
+    let mut notes = Vec::new();
+    let mut parts = Vec::new();
+    for graph in package.graphs()? {
+        let model = package.model(&graph, &Limits::default())?;
+        let checked = model.check().and_then(|()| model.contract());
+        let shown = graph.file.beneath(package.path());
+        parts.push(Part {
+            name: graph.name,
+            role: graph.role,
+            contract: checked.map_err(|error| error.in_file(shown))?,
+            model,
+        });
+    }
+    let mut subject = Subject {
+        parts,
+        graph: None,
+        config: None,
+        source: Source {
+            format: "axon".to_owned(),
+            sha256: package.manifest_digest(),
+            size: package.manifest_size(),
+        },
+        checkpoint: None,
+        stated: None,
+    };
+    let mut known = package.effective_io(&subject.entry()?.contract, false)?;
+    notes.append(&mut known.warnings);
+    let assets = files(package, &mut subject, &mut notes)?;
+    present(&mut known.io, &assets, &mut notes);
+    subject.stated = Some(stated(manifest, known.io));
+    let metadata = metadata(manifest, request, &mut notes)?;
+    let material = Material {
+        subject,
+        assets,
+        metadata,
+        notes,
+    };
+    make(request, material, step)
+}
+
+fn stated(manifest: &PackageManifest, io: Io) -> Stated {
+    let spec = &manifest.spec;
+    let version = spec.framework.version.clone();
+    Stated {
+        framework: Framework {
+            name: spec.framework.name.clone(),
+            version: version.filter(|version| !version.is_empty()),
+        },
+        format: spec.format.r#type.clone(),
+        io,
+        requirements: spec.requirements.clone(),
+        performance: spec.performance.clone(),
+        dependencies: spec.dependencies.clone(),
+    }
+}
+
+fn metadata(
+    manifest: &PackageManifest,
+    request: &PackRequest,
+    notes: &mut Vec<String>,
+) -> Result<Metadata> {
+    let stated = &manifest.metadata;
+    let (name, version) = (manifest.bundle_name()?, manifest.bundle_version()?);
+    if version.as_str() != stated.version {
+        let found = amphora_error::quoted(&stated.version);
+        notes.push(format!(
+            "the version {found} is no semantic version; the bundle has {version}"
+        ));
+    }
+    let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    Ok(Metadata {
+        description: stated.description.clone(),
+        license: set(&stated.license),
+        authors: stated.authors.clone(),
+        homepage: set(&stated.homepage),
+        documentation: set(&stated.documentation),
+        tags: stated.tags.clone(),
+        created: Some(request.created.clone()),
+        ..Metadata::new(&name, version)
+    })
+}
+
+/// Takes the files beside the graphs, and what is known of them by their names.
+fn files(package: &Package, subject: &mut Subject, notes: &mut Vec<String>) -> Result<AssetFiles> {
+    let mut files = AssetFiles::default();
+    let listed = package.manifest().paths().into_iter().cloned();
+    let well_known = directory::KEPT.iter().chain(&["config.json"]);
+    let well_known = well_known.filter(|name| package.has(name));
+    let mut paths: Vec<RelativePath> = listed.collect();
+    for name in well_known {
+        paths.push(RelativePath::parse(name)?);
+    }
+    paths.sort();
+    paths.dedup();
+    let data: Vec<String> = data_files(package, subject)?;
+    for path in paths {
+        let text = path.as_str();
+        if data.iter().any(|data| data == text) {
+            continue;
+        }
+        if WEIGHTS.iter().any(|end| text.ends_with(end)) {
+            notes.push(format!(
+                "{path} was left out: its weights are in the graph, or do not run"
+            ));
+            continue;
+        }
+        let bytes = package.read(&path, MAX_BYTES)?;
+        take(&mut files, subject, &path, bytes)?;
+    }
+    if let Some(labels) = subject
+        .config
+        .as_ref()
+        .map(directory::labels)
+        .transpose()?
+        .flatten()
+    {
+        files
+            .labels(labels)
+            .map_err(|error| error.in_file(package.path()))?;
+    }
+    Ok(files)
+}
+
+fn take(
+    files: &mut AssetFiles,
+    subject: &mut Subject,
+    path: &RelativePath,
+    bytes: Bytes,
+) -> Result<()> {
+    match path.as_str() {
+        "config.json" => subject.config = Some(Config::of_json(bytes)?),
+        "tokenizer.json" => files.assets.tokenizer = Some(files.keep(path.as_str(), bytes)?),
+        _ if layout::is_reserved(path) => {
+            files.keep(&format!("{ASIDE}{path}"), bytes)?;
+        }
+        text => {
+            files.keep(text, bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// The graphs' own files, as paths of the package.
+fn data_files(package: &Package, subject: &Subject) -> Result<Vec<String>> {
+    let mut own = Vec::new();
+    for (graph, part) in package.graphs()?.iter().zip(&subject.parts) {
+        own.push(graph.file.to_string());
+        let folder = graph
+            .file
+            .as_str()
+            .rsplit_once('/')
+            .map(|(folder, _)| folder);
+        for location in part.model.external_files().keys() {
+            own.push(match folder {
+                Some(folder) => format!("{folder}/{location}"),
+                None => location.clone(),
+            });
+        }
+    }
+    Ok(own)
+}
+
+/// Leaves out the tokenizers that the manifest names and the package does not hold.
+fn present(io: &mut Io, files: &AssetFiles, notes: &mut Vec<String>) {
+    for input in &mut io.inputs {
+        let Some(how) = &mut input.preprocessing else {
+            continue;
+        };
+        if let Some(path) = how.tokenizer.take_if(|path| !files.holds(path)) {
+            let note =
+                format!("the manifest names the tokenizer {path}, which is not in the package");
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+    }
+}
