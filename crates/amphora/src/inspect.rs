@@ -14,7 +14,8 @@ use amphora_verify::OnnxCheck;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::Subject;
+use crate::io_schema::not_a_model;
+use crate::{IoSchema, Subject, io_schema};
 
 pub use package::{PackageFileInspection, PackageInspection};
 
@@ -39,6 +40,8 @@ pub enum Inspection {
     Bundle(Box<BundleInspection>),
     /// A package, as its manifest describes it, and its entry graph.
     Package(Box<PackageInspection>),
+    /// A checkpoint's directory or a SavedModel: what its graph will take and give.
+    Schema(Box<IoSchema>),
 }
 
 /// What an ONNX file is.
@@ -114,6 +117,7 @@ impl Inspection {
                 }
                 (package.graph.as_ref()?, &package.path)
             }
+            Self::Schema(_) => return None,
         };
         let failure = graph.checked.clone().into_result().err();
         failure.map(|error| error.in_file(path))
@@ -149,6 +153,11 @@ pub fn inspect(subject: &Subject, nodes: bool) -> Result<Inspection> {
         Subject::Package(package) => {
             let inspection = PackageInspection::of(package, nodes)?;
             Ok(Inspection::Package(Box::new(inspection)))
+        }
+        Subject::Directory(path) => {
+            let schema = io_schema(path, None)?;
+            let schema = schema.ok_or_else(|| not_a_model(path))?;
+            Ok(Inspection::Schema(Box::new(schema)))
         }
     }
 }

@@ -74,6 +74,7 @@ mod export;
 mod generate;
 mod import;
 mod inspect;
+mod io_schema;
 mod layout;
 mod output;
 mod pack;
@@ -107,6 +108,7 @@ pub use inspect::{
     BundleInspection, GraphInspection, Inspection, NodeInspection, OnnxInspection,
     PackageFileInspection, PackageInspection, inspect,
 };
+pub use io_schema::{IoSchema, ModelKind, io_schema, write_manifest};
 pub use layout::{LaidOut, Layout, layout};
 pub use output::{prepare_directory, write_file};
 pub use pack::{PackRequest, Packed, Validation, pack};

@@ -108,6 +108,7 @@ pub fn run(request: RunRequest) -> Result<Answer> {
         Subject::Onnx(path) => path.clone(),
         Subject::Bundle(bundle) => bundle.path().to_owned(),
         Subject::Package(package) => package.path().to_owned(),
+        Subject::Directory(path) => path.clone(),
     };
     let mut warnings = Vec::new();
     let (mut session, ran, labels) = match request.subject {
@@ -143,6 +144,17 @@ pub fn run(request: RunRequest) -> Result<Answer> {
             let (session, conflicts) = package_session(&package, engines, &options)?;
             warnings = conflicts;
             (session, None, None)
+        }
+        Subject::Directory(path) => {
+            return Err(Error::unsupported(
+                "run-without-graph",
+                "this is a model's directory without a graph, and only graphs run",
+            )
+            .hint(format!(
+                "make a bundle of it: amphora pack --model {}",
+                path.display()
+            ))
+            .in_file(path));
         }
     };
     let inputs = tensors(&session, &request.inputs)?;

@@ -5,6 +5,7 @@
 //! * [`Tensor`]: element type ([`Dtype`]), shape and little-endian, contiguous bytes.
 //! * [`Safetensors`]: one safetensors file with its metadata, to read or to write.
 //! * [`Limits`]: what reading may cost.
+//! * [`SavedModel`]: what goes into a TensorFlow SavedModel and what comes out, by its signatures.
 //! * [`architecture`]: the models whose configurations are understood, and the tensors they hold.
 //!
 //! ```
@@ -43,6 +44,7 @@ mod dtype;
 mod limits;
 mod pickle;
 mod safetensors;
+mod saved_model;
 mod sniff;
 mod tensor;
 mod torch;
@@ -51,4 +53,5 @@ pub use checkpoint::{Checkpoint, Format};
 pub use dtype::Dtype;
 pub use limits::Limits;
 pub use safetensors::Safetensors;
+pub use saved_model::{SavedModel, Signature, SignatureTensor};
 pub use tensor::Tensor;

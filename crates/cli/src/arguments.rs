@@ -51,7 +51,8 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Write text with a language model, as it comes
     Generate(Box<GenerateArguments>),
-    /// Print or write the I/O contract of an ONNX file or a directory of them, or check one
+    /// Print or write the I/O contract of an ONNX file or a directory of them, or check one; print what a
+    /// checkpoint, a SavedModel or a package takes and gives
     Contract(ContractArguments),
     /// List the bundles in the store, newest first
     List(ListArguments),
@@ -226,15 +227,19 @@ pub(crate) struct RunArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ContractArguments {
-    /// An ONNX file, or a directory of them
+    /// An ONNX file, or a directory: of ONNX files, of a checkpoint, a SavedModel or a package
     #[arg(value_name = "DIR_OR_ONNX")]
     pub(crate) subject: PathBuf,
     /// Compare with this contract (a file, or a directory of them) instead of printing
     #[arg(long, value_name = "FILE_OR_DIR")]
     pub(crate) check: Option<PathBuf>,
-    /// Where the contracts of a directory go (default: the directory itself)
+    /// Where the contracts of a directory of ONNX files go (default: the directory itself), or the manifest of a
+    /// SavedModel
     #[arg(long, value_name = "DIR", conflicts_with = "check")]
     pub(crate) out: Option<PathBuf>,
+    /// The signature of a SavedModel (default: serving_default)
+    #[arg(long, value_name = "NAME", conflicts_with = "check")]
+    pub(crate) signature: Option<String>,
 }
 
 #[derive(Debug, Args)]

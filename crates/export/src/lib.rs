@@ -59,7 +59,7 @@ use amphora_checkpoint::architecture::{Architecture, Axis, GraphRole, Port, Valu
 use amphora_error::{Error, Result};
 use amphora_files::RelativePath;
 use amphora_onnx::proto::ModelProto;
-use amphora_onnx::{Dim, Dtype};
+use amphora_onnx::{Dim, Dtype, TensorSpec};
 
 use emitter::{Converted, Emitter};
 
@@ -188,6 +188,15 @@ fn write(
             .output(value, &port.name, dtype(&port), &shape(&port));
     }
     Ok(emitter.graph.finish())
+}
+
+/// An input or output of an architecture as its graph states it.
+pub fn tensor_spec(port: &Port) -> TensorSpec {
+    TensorSpec {
+        name: port.name.clone(),
+        dtype: dtype(port),
+        shape: Some(shape(port)),
+    }
 }
 
 fn dtype(port: &Port) -> Dtype {

@@ -29,6 +29,10 @@ pub enum IoSource {
     Manifest,
     /// The graph alone.
     Graph,
+    /// The architecture of a checkpoint: what its export takes and gives.
+    Architecture,
+    /// The signature of a TensorFlow SavedModel.
+    Signature,
     /// The `model_type` of a configuration: the graph may differ.
     ModelType,
     /// Nobody: one input of floats, as hosts before manifests assumed.

@@ -8,7 +8,7 @@ mod metadata;
 mod model_types;
 mod spec;
 mod validate;
-mod write;
+pub(crate) mod write;
 pub(crate) mod yaml;
 
 use std::collections::BTreeMap;

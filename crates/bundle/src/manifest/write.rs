@@ -5,9 +5,8 @@
 //! mistaken, JSON strings everywhere else.
 
 use amphora_error::{Error, Result, printable};
+use serde::Serialize;
 use serde_json::Value;
-
-use super::ManifestFields;
 
 /// Longest list that is written in brackets, in bytes.
 const FLOW_WIDTH: usize = 96;
@@ -16,7 +15,7 @@ const RESERVED: [&str; 13] = [
     "true", "false", "null", "yes", "no", "on", "off", "y", "n", "nan", "inf", "infinity", "none",
 ];
 
-pub(super) fn to_yaml(fields: &ManifestFields) -> Result<String> {
+pub(crate) fn to_yaml(fields: &impl Serialize) -> Result<String> {
     let value = serde_json::to_value(fields).map_err(|source| {
         Error::internal("manifest-encoding", "the manifest cannot be written").caused_by(source)
     })?;

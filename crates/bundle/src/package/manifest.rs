@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use amphora_error::{Error, Result, quoted};
 use amphora_files::{Digest, RelativePath};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::rules;
 use crate::manifest::{
     ApiVersion, Author, Dependencies, ExecutionFile, Io, Kind, Performance, Registry, Requirements,
-    yaml,
+    write, yaml,
 };
 use crate::{Name, Timestamp, Version};
 
@@ -27,7 +27,7 @@ pub enum Level {
 ///
 /// It is read as strictly as that of a bundle: no unknown key, no key twice, no anchor or tag, only
 /// finite numbers; errors name line and column.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageManifest {
     /// The version of the format.
@@ -40,50 +40,50 @@ pub struct PackageManifest {
     /// What goes in, what comes out, what runs.
     pub spec: PackageSpec,
     /// Where the package was published.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution: Option<PackageDistribution>,
 }
 
 /// Name, version and who made it, as they were written: installers take names and versions that
 /// [`Name`] and [`Version`] do not.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageMetadata {
     /// The name, without the namespace; may have several segments.
     pub name: String,
     /// The namespace.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
     /// The version, a semantic one or `latest` as a rule.
     pub version: String,
     /// What the model does, for people.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// The licence.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
     /// Who made the model.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub authors: Vec<Author>,
     /// Its home page.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub homepage: Option<String>,
     /// Where its documentation is.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub documentation: Option<String>,
     /// Words to find it by.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// When the package was made.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
     /// When it was last changed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated: Option<Timestamp>,
 }
 
 /// What goes in, what comes out, what runs.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageSpec {
     /// What the model was trained with.
@@ -91,52 +91,52 @@ pub struct PackageSpec {
     /// The files of the model.
     pub format: PackageFormat,
     /// Inputs and outputs; a graph describes itself where this is missing.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub io: Option<Io>,
     /// What the model needs to run.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requirements: Option<Requirements>,
     /// How it performs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub performance: Option<Performance>,
     /// What else must be installed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dependencies: Option<Dependencies>,
 }
 
 /// What the model was trained with.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageFramework {
     /// `pytorch`, `tensorflow`, `onnx`, ...
     pub name: String,
     /// Its version.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
 /// The files of the model.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageFormat {
     /// The format the model came in.
     pub r#type: String,
     /// The format that runs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution_format: Option<String>,
     /// How several encoders belong together.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multi_encoder: Option<String>,
     /// The files of the package.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<PackageFile>,
     /// The files that run.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub execution_files: Vec<ExecutionFile>,
 }
 
 /// One file; size 0 and no digest where nobody knew them when the manifest was written.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a file as {path, size, sha256}")]
 pub struct PackageFile {
     /// The path inside the package.
@@ -145,36 +145,44 @@ pub struct PackageFile {
     #[serde(default)]
     pub size: u64,
     /// The digest.
-    #[serde(default, deserialize_with = "digest")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "digest"
+    )]
     pub sha256: Option<Digest>,
 }
 
 /// Where a package was published.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageDistribution {
     /// The package file.
     pub package: PackageArchive,
     /// The registry that lists it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registry: Option<Registry>,
 }
 
 /// A published package file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageArchive {
     /// Where to get it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub url: String,
     /// Its size in bytes, 0 where it is not known.
     #[serde(default)]
     pub size: u64,
     /// Its digest.
-    #[serde(default, deserialize_with = "digest")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "digest"
+    )]
     pub sha256: Option<Digest>,
     /// Other places that hold the same bytes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mirrors: Vec<String>,
 }
 
@@ -205,6 +213,17 @@ impl PackageManifest {
         }
         manifest.check(level)?;
         Ok(manifest)
+    }
+
+    /// The manifest as YAML; the same manifest always gives the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`amphora_error::ErrorKind::Malformed`] for a manifest that [`PackageManifest::parse`] would
+    /// refuse.
+    pub fn to_yaml(&self) -> Result<String> {
+        self.check(Level::Install)?;
+        write::to_yaml(self)
     }
 
     /// Checks that the manifest says what `level` asks for.

@@ -1,6 +1,6 @@
 //! `amphora contract`.
 
-use amphora::{Result, json};
+use amphora::{ModelKind, Result, json};
 
 use crate::arguments::ContractArguments;
 use crate::commands::{Context, Verdict};
@@ -21,6 +21,24 @@ pub(crate) fn run(context: &Context, arguments: ContractArguments) -> Result<Ver
     }
     if let Some(out) = &arguments.out {
         amphora::prepare_directory(out)?;
+    }
+    if let Some(schema) = amphora::io_schema(subject, arguments.signature.as_deref())? {
+        match (&arguments.out, schema.kind) {
+            (Some(out), ModelKind::SavedModel) => {
+                let signature = arguments.signature.as_deref();
+                let path = amphora::write_manifest(subject, signature, out)?;
+                let text = crate::text::line(&path.to_string_lossy());
+                context.output.answer(&schema, |_| text)?;
+            }
+            (Some(out), _) => {
+                let path = out.join("io_schema.json");
+                amphora::write_file(&path, &json::to_pretty_bytes(&schema)?)?;
+                let text = crate::text::line(&path.to_string_lossy());
+                context.output.answer(&schema, |_| text)?;
+            }
+            (None, _) => context.output.document(&schema)?,
+        }
+        return Ok(Verdict::Yes);
     }
     if subject.is_dir() {
         let out = arguments.out.as_deref().unwrap_or(subject);

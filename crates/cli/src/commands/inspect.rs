@@ -1,8 +1,8 @@
 //! `amphora inspect`.
 
 use amphora::{
-    BundleInspection, EffectiveIo, GraphInspection, Inspection, IoSource, OnnxInspection,
-    PackageInspection, Result, Subject,
+    BundleInspection, EffectiveIo, GraphInspection, Inspection, IoSchema, IoSource, ModelKind,
+    OnnxInspection, PackageInspection, Result, Subject,
 };
 
 use crate::arguments::InspectArguments;
@@ -18,6 +18,7 @@ pub(crate) fn run(context: &Context, arguments: &InspectArguments) -> Result<Ver
             Inspection::Onnx(onnx) => onnx_words(onnx),
             Inspection::Bundle(bundle) => bundle_words(bundle),
             Inspection::Package(package) => package_words(package),
+            Inspection::Schema(schema) => schema_words(schema),
         })?;
     Ok(inspection.verdict().map_or(Verdict::Yes, Verdict::No))
 }
@@ -113,11 +114,30 @@ fn package_words(package: &PackageInspection) -> String {
     table(0, &rows) + &heading + &table(2, &files) + &nodes
 }
 
+fn schema_words(schema: &IoSchema) -> String {
+    let what = match schema.kind {
+        ModelKind::Package => "package",
+        ModelKind::Checkpoint => "checkpoint",
+        ModelKind::SavedModel => "SavedModel",
+    };
+    let mut rows = vec![row([what, &schema.path.to_string_lossy()])];
+    if let Some(model_type) = &schema.model_type {
+        rows.push(row(["model type", model_type]));
+    }
+    if let Some(signature) = &schema.signature {
+        rows.push(row(["signature", signature]));
+    }
+    io_rows(&schema.io, &mut rows);
+    table(0, &rows)
+}
+
 /// Inputs and outputs with how they are made, and who says so.
 fn io_rows(io: &EffectiveIo, rows: &mut Vec<Vec<String>>) {
     let source = match io.source {
         IoSource::Manifest => "the manifest",
         IoSource::Graph => "the graph",
+        IoSource::Architecture => "its architecture",
+        IoSource::Signature => "its signature",
         IoSource::ModelType => "what is usual for this model_type (unverified)",
         IoSource::Legacy => "nobody: one tensor of floats is assumed (unverified)",
     };
