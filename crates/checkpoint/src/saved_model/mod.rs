@@ -145,6 +145,9 @@ impl SavedModel {
         };
         let mut signatures = BTreeMap::new();
         for (name, definition) in &graph.signatures {
+            if *name == INIT {
+                continue;
+            }
             let signature = signature(definition, limits)
                 .map_err(|error| error.at(format!("signature {}", quoted(name))))?;
             if signatures.insert((*name).to_owned(), signature).is_some() {
@@ -168,15 +171,15 @@ impl SavedModel {
         if let Some((name, signature)) = self.signatures.get_key_value(wanted) {
             return Ok((name, signature));
         }
-        let functions = self.signatures.iter().filter(|(name, _)| *name != INIT);
-        let functions: Vec<_> = functions.collect();
-        if let ([(only, signature)], None) = (functions.as_slice(), name) {
+        if let (Some((only, signature)), 1, None) = (
+            self.signatures.first_key_value(),
+            self.signatures.len(),
+            name,
+        ) {
             return Ok((only, signature));
         }
-        let names: Vec<String> = functions
-            .iter()
-            .map(|(name, _)| quoted(name).to_string())
-            .collect();
+        let names = self.signatures.keys();
+        let names: Vec<String> = names.map(|name| quoted(name).to_string()).collect();
         let error = Error::not_found(
             "saved-model-signature",
             format!("the SavedModel has no signature {}", quoted(wanted)),
