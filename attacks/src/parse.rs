@@ -10,6 +10,7 @@
 
 mod archive;
 mod external;
+mod media;
 mod planner;
 
 use amphora_bundle::Manifest;
@@ -22,6 +23,7 @@ use bytes::Bytes;
 
 pub use archive::archive;
 pub use external::external_data;
+pub use media::{picture, preprocessor, wav};
 pub use planner::{action_space, issues, planner_input, trials};
 
 /// An ONNX model without external data: reading, checking, inferring, writing.

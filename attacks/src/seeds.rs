@@ -32,7 +32,7 @@ pub struct Target {
 }
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 13] = [
     Target {
         name: "onnx",
         run: parse::onnx,
@@ -72,6 +72,18 @@ pub const TARGETS: [Target; 10] = [
     Target {
         name: "trials",
         run: parse::trials,
+    },
+    Target {
+        name: "picture",
+        run: parse::picture,
+    },
+    Target {
+        name: "wav",
+        run: parse::wav,
+    },
+    Target {
+        name: "preprocessor",
+        run: parse::preprocessor,
     },
 ];
 
