@@ -5,6 +5,7 @@ use amphora_onnx::{Contract, Dim, Dtype, TensorSpec};
 
 use crate::Tensor;
 use crate::engines::{ort, rten};
+use crate::isolate::Slot;
 
 /// The axis of the positions when the contract does not tell: `[batch, heads, positions, size]`.
 const POSITIONS: usize = 2;
@@ -179,6 +180,8 @@ pub(crate) enum Held {
     Tensor(Tensor),
     Rten(::rten::Value),
     Ort(::ort::value::DynValue),
+    /// In the process of an engine.
+    Apart(Slot),
 }
 
 impl Kept {
@@ -193,13 +196,15 @@ impl Kept {
             Held::Tensor(tensor) => Ok(tensor),
             Held::Rten(value) => rten::output(NAME, Some(self.dtype), value),
             Held::Ort(value) => ort::output(NAME, Some(self.dtype), &value),
+            Held::Apart(slot) => slot.fetch(),
         }
     }
 
     /// Bytes of the elements.
     pub(crate) fn bytes(&self) -> u64 {
-        let elements: usize = self.shape.iter().product();
-        self.dtype.byte_size(elements as u64).unwrap_or(0)
+        let elements = self.shape.iter().map(|&size| size as u64);
+        let elements = elements.fold(1, u64::saturating_mul);
+        self.dtype.byte_size(elements).unwrap_or(0)
     }
 }
 

@@ -15,12 +15,14 @@ use amphora_error::{Error, ErrorKind, Result};
 use amphora_onnx::{Dim, Dtype, Model};
 use amphora_runtime::isolate::{Isolation, isolated, serve};
 use amphora_runtime::{
-    Engine, EngineChoice, OrtLocation, Outputs, Session, SessionOptions, Tensor, engine,
+    Cache, Engine, EngineChoice, Link, OrtLocation, Outputs, Session, SessionOptions, Tensor,
+    engine,
 };
 use common::graph::{graph, int64s, model, node, value, with_graph, with_int, zeros};
 
-const TESTS: [(&str, fn()); 4] = [
+const TESTS: [(&str, fn()); 5] = [
     ("answers are those of the engine itself", same_answers),
+    ("a cache stays in the process", cache),
     ("an error of the engine arrives whole", errors_arrive),
     (
         "a model that never ends is ended, and the parent goes on",
@@ -103,6 +105,70 @@ fn same_answers() {
         let mut apart = Session::new(&model, engine, &options, None).unwrap();
         let mut here = Session::new(&model, inner, &options, None).unwrap();
         assert_eq!(apart.run(&inputs).unwrap(), here.run(&inputs).unwrap());
+    }
+}
+
+fn floats(name: &str, length: &str) -> amphora_onnx::proto::ValueInfoProto {
+    let dims = [Dim::Fixed(2), Dim::Symbol(length.to_owned()), Dim::Fixed(3)];
+    value(name, Dtype::Float32, &dims)
+}
+
+/// `present_0 = x`.
+fn beginning() -> Model {
+    let identity = node("Identity", &["x"], &["present_0"]);
+    let (x, present) = (floats("x", "new"), floats("present_0", "new"));
+    model(graph(vec![identity], vec![], vec![x], vec![present]))
+}
+
+/// `present_0 = past_0 ++ x` along axis 1, and `y` is its sum.
+fn growing() -> Model {
+    let concat = node("Concat", &["past_0", "x"], &["present_0"]);
+    let sum = node("ReduceSum", &["present_0"], &["y"]);
+    model(graph(
+        vec![with_int(concat, "axis", 1), with_int(sum, "keepdims", 0)],
+        vec![],
+        vec![floats("past_0", "past"), floats("x", "new")],
+        vec![
+            floats("present_0", "total"),
+            value("y", Dtype::Float32, &[]),
+        ],
+    ))
+}
+
+fn cache() {
+    let ones = Tensor::new([2, 1, 3], vec![1.0_f32; 6]).unwrap();
+    let x = BTreeMap::from([("x".to_owned(), ones)]);
+    for inner in common::engines() {
+        if inner.name() == "tract" {
+            continue;
+        }
+        let open = |model: &Model| {
+            let engine = isolated(inner.clone(), isolation());
+            Session::new(model, engine, &SessionOptions::default(), None).unwrap()
+        };
+        let (mut start, mut first, mut second) =
+            (open(&beginning()), open(&growing()), open(&growing()));
+        let mut cache = Cache::new(Link::by_name(first.contract()));
+        assert_eq!(cache.links()[0].axis, 1);
+        let outputs = start.run_cached(&x, &mut cache).unwrap();
+        assert_eq!(outputs.iter().count(), 0);
+        let mut copied = Vec::new();
+        for step in 2..8_usize {
+            // In the fourth step the cache moves to yet another process.
+            let session = if step < 5 { &mut first } else { &mut second };
+            cache.reserve(step, 100);
+            let outputs = session.run_cached(&x, &mut cache).unwrap();
+            let sum = outputs.get("y").unwrap().as_slice::<f32>().unwrap()[0];
+            assert_eq!(sum, (6 * step) as f32, "{}", inner.name());
+            assert_eq!(cache.positions(), step);
+            copied.push(cache.copied_bytes());
+        }
+        let (name, steps) = (inner.name(), copied);
+        assert!(steps[0] > 0 && steps[0] == steps[2], "{name}: {steps:?}");
+        assert!(
+            steps[3] > steps[2] && steps[3] == steps[5],
+            "{name}: {steps:?}"
+        );
     }
 }
 

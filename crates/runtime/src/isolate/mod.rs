@@ -9,6 +9,7 @@
 //! while it runs a model, and the kernel closes that pipe whatever the parent dies of. It is not in the
 //! parent's process group, so that a Ctrl-C reaches the parent alone, which then answers for both.
 
+mod kept;
 mod parent;
 mod wire;
 
@@ -25,10 +26,12 @@ use amphora_error::{Error, Result};
 use amphora_onnx::{Limits, Model};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use self::kept::Slots;
 use self::wire::{Reader, Writer};
 use crate::engine::{self, Engine, EngineChoice, Executable, guarded};
 use crate::{InputPolicy, OrtLocation, SessionOptions, Tensor};
 
+pub(crate) use kept::Slot;
 pub use parent::isolated;
 
 /// How to start the process that runs the engine, and what it may use.
@@ -72,8 +75,11 @@ impl Isolation {
 
 /// What a child is told to do first.
 const LOAD: u64 = 1;
-/// What it is told to do afterwards, as often as wanted.
+/// What it is told to do afterwards, as often as wanted: run the model on inputs that are sent; run it
+/// and keep values; give back a value that is kept.
 const RUN: u64 = 2;
+const STEP: u64 = 3;
+const FETCH: u64 = 4;
 /// The first field of an answer.
 const DONE: u64 = 0;
 const FAILED: u64 = 1;
@@ -114,22 +120,17 @@ pub fn serve(input: &mut dyn Read, output: impl Write + Send + 'static) -> Resul
 
 /// Answers requests in their order, until nobody asks or listens any more.
 fn answer(requests: &Receiver<Reader>, mut output: impl Write) {
-    let mut executable: Option<Box<dyn Executable>> = None;
+    let mut served = Served::default();
     for mut request in requests {
-        let outcome = guarded("in the child process", "answering its parent", || {
-            respond(&mut request, &mut executable)
-        });
         let mut answer = Writer::default();
-        match outcome {
-            Ok(outputs) => {
-                answer.number(DONE);
-                answer.number(outputs.len() as u64);
-                outputs.iter().for_each(|tensor| answer.tensor(tensor));
-            }
-            Err(error) => {
-                answer.number(FAILED);
-                answer.error(&error);
-            }
+        answer.number(DONE);
+        let outcome = guarded("in the child process", "answering its parent", || {
+            served.respond(&mut request, &mut answer)
+        });
+        if let Err(error) = outcome {
+            answer = Writer::default();
+            answer.number(FAILED);
+            answer.error(&error);
         }
         if answer.send(&mut output).is_err() {
             return;
@@ -137,26 +138,37 @@ fn answer(requests: &Receiver<Reader>, mut output: impl Write) {
     }
 }
 
-fn respond(
-    request: &mut Reader,
-    executable: &mut Option<Box<dyn Executable>>,
-) -> Result<Vec<Tensor>> {
-    if request.number()? == LOAD {
-        *executable = Some(load(request)?);
-        return Ok(Vec::new());
+/// What a child has.
+#[derive(Default)]
+struct Served {
+    executable: Option<Box<dyn Executable>>,
+    slots: Slots,
+}
+
+impl Served {
+    fn respond(&mut self, request: &mut Reader, answer: &mut Writer) -> Result<()> {
+        let task = request.number()?;
+        if task == LOAD {
+            self.executable = Some(load(request)?);
+            return Ok(());
+        }
+        let executable = self.executable.as_mut().ok_or_else(|| {
+            Error::internal("isolated-order", "a run was asked for before a model")
+        })?;
+        match task {
+            STEP => self.slots.step(executable.as_mut(), request, answer),
+            FETCH => self.slots.fetch(request, answer),
+            _ => {
+                let inputs = request.inputs()?;
+                let outputs = request.texts()?;
+                let given: Vec<(&str, &Tensor)> =
+                    inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
+                let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();
+                answer.tensors(&executable.run(&given, &wanted)?);
+                Ok(())
+            }
+        }
     }
-    let count = request.number()?;
-    let inputs: Result<Vec<(String, Tensor)>> = (0..count)
-        .map(|_| Ok((request.text()?, request.tensor()?)))
-        .collect();
-    let inputs = inputs?;
-    let outputs = request.texts()?;
-    let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
-    let wanted: Vec<&str> = outputs.iter().map(String::as_str).collect();
-    let loaded = executable
-        .as_mut()
-        .ok_or_else(|| Error::internal("isolated-order", "a run was asked for before a model"))?;
-    loaded.run(&given, &wanted)
 }
 
 fn load(request: &mut Reader) -> Result<Box<dyn Executable>> {

@@ -12,12 +12,13 @@ use amphora_error::{Error, Result};
 use amphora_onnx::Model;
 use prost::Message as _;
 
+use super::kept::Shared;
 use super::wire::{LARGEST, Reader, Writer};
 use super::{DONE, Isolation, LOAD, RUN};
 use crate::engine::{Engine, EngineChoice, Executable, shortened};
 use crate::engines::ort::library;
 use crate::operators::UnsupportedOperator;
-use crate::{SessionOptions, Tensor};
+use crate::{Fed, Ran, SessionOptions, Tensor};
 
 /// Rules of the errors after which the child is gone.
 pub(super) const ENDED: [&str; 5] = [
@@ -84,26 +85,33 @@ impl Engine for Isolated {
         }
         let mut process = Process::start(&self.isolation)?;
         process.exchange(request, "loading the model")?;
-        Ok(Box::new(process))
+        Ok(Box::new(Shared::new(process)))
     }
 }
 
-impl Executable for Process {
+impl Executable for Shared {
     fn run(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>> {
         let mut request = Writer::default();
         request.number(RUN);
-        request.number(inputs.len() as u64);
-        for (name, tensor) in inputs {
-            request.text(name);
-            request.tensor(tensor);
-        }
+        request.inputs(inputs);
         request.texts(outputs.iter().copied());
-        self.exchange(request, "running the model")
+        self.exchange(request, "running the model")?.tensors()
+    }
+
+    /// Values stay in the child.
+    fn run_kept(
+        &mut self,
+        inputs: &[(&str, &Tensor)],
+        fed: Vec<Fed>,
+        outputs: &[&str],
+        kept: &[&str],
+    ) -> Result<Ran> {
+        self.step(inputs, fed, outputs, kept)
     }
 }
 
 /// A child process and the ends of its pipes.
-struct Process {
+pub(super) struct Process {
     child: Arc<Mutex<Child>>,
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
@@ -162,7 +170,7 @@ impl Process {
     }
 
     /// Sends a request and waits for the answer, at most for the wall-clock time that was set.
-    fn exchange(&mut self, request: Writer, action: &str) -> Result<Vec<Tensor>> {
+    pub(super) fn exchange(&mut self, request: Writer, action: &str) -> Result<Reader> {
         let Some(stdin) = &mut self.stdin else {
             return Err(ended("its process has ended before"));
         };
@@ -185,8 +193,7 @@ impl Process {
                 false => error,
             });
         }
-        let count = answer.number()?;
-        (0..count).map(|_| answer.tensor()).collect()
+        Ok(answer)
     }
 
     /// Why the child gave no answer.

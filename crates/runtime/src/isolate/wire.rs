@@ -66,13 +66,15 @@ impl Writer {
         texts.for_each(|text| self.text(text));
     }
 
+    /// Element type and shape.
+    pub(super) fn form(&mut self, dtype: Dtype, shape: &[usize]) {
+        self.number(dtype.to_onnx() as u64);
+        self.number(shape.len() as u64);
+        shape.iter().for_each(|&dim| self.number(dim as u64));
+    }
+
     pub(super) fn tensor(&mut self, tensor: &Tensor) {
-        self.number(tensor.dtype().to_onnx() as u64);
-        self.number(tensor.shape().len() as u64);
-        tensor
-            .shape()
-            .iter()
-            .for_each(|&dim| self.number(dim as u64));
+        self.form(tensor.dtype(), tensor.shape());
         match tensor.data() {
             Data::String(elements) => self.texts(elements.iter().map(String::as_str)),
             _ => self.bytes(&tensor.to_le_bytes().unwrap_or_default()),
@@ -177,17 +179,21 @@ impl Reader {
         (0..count).map(|_| self.text()).collect()
     }
 
-    pub(super) fn tensor(&mut self) -> Result<Tensor> {
+    pub(super) fn form(&mut self) -> Result<(Dtype, Vec<usize>)> {
         let dtype = i32::try_from(self.number()?).map_err(|_| damaged())?;
         let dtype = Dtype::from_onnx(dtype)?;
         let rank = self.number()?;
         let shape: Result<Vec<usize>> = (0..rank)
             .map(|_| usize::try_from(self.number()?).map_err(|_| damaged()))
             .collect();
+        Ok((dtype, shape?))
+    }
+
+    pub(super) fn tensor(&mut self) -> Result<Tensor> {
+        let (dtype, shape) = self.form()?;
         match dtype {
-            Dtype::String => Tensor::new(shape?, self.texts()?),
+            Dtype::String => Tensor::new(shape, self.texts()?),
             _ => {
-                let shape = shape?;
                 let length = self.number()?;
                 Tensor::from_le_bytes(dtype, shape, &self.take(length)?)
             }
