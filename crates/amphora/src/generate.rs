@@ -169,7 +169,9 @@ fn language_model(subject: Subject) -> Result<Bundle> {
             let name = bundle.manifest().metadata.full_name().to_string();
             (bundle.path().to_owned(), name)
         }
-        Subject::Onnx(path) | Subject::Directory(path) => (path.clone(), path.display().to_string()),
+        Subject::Onnx(path) | Subject::Directory(path) => {
+            (path.clone(), path.display().to_string())
+        }
         Subject::Package(package) => {
             let path = package.path().to_owned();
             (path.clone(), path.display().to_string())

@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 
 use amphora_checkpoint::architecture::{Architecture, Axis};
 use amphora_checkpoint::{Checkpoint, Limits};
+use amphora_export::ExportOptions;
 use amphora_models::{Array, Data, Precision, reference};
+use amphora_onnx::build::GraphBuilder;
 use amphora_runtime::Tensor;
 use amphora_runtime::image::{ImageConfig, ImageProcessor};
 use amphora_testing::{each, fixture};
 use candle_core::Module as _;
-use common::{answer, candle_weights, furthest, relative, seeded, session, values};
+use common::{answer, candle_weights, furthest, relative, seeded, session, session_with, values};
 use serde_json::{Value, json};
 
 #[test]
@@ -140,6 +142,33 @@ fn every_form_agrees_with_its_reference() {
         match relative(&found, output.as_f64().unwrap()) {
             far if far < 1e-5 => Ok(()),
             far => Err(format!("{far:e} from the reference")),
+        }
+    });
+}
+
+#[test]
+fn every_opset_computes_the_same() {
+    each(&[resnet(json!({})), vit(json!({}))], |config| {
+        let architecture = Architecture::from_config(config).unwrap();
+        let checkpoint = seeded(&architecture);
+        let (shape, pixels) = pixels(&architecture);
+        let tensor = Tensor::new(shape, pixels).unwrap();
+        let inputs = BTreeMap::from([("pixel_values".into(), tensor)]);
+        let expected = answer(&mut session(&architecture, &checkpoint), &inputs);
+        let expected: Vec<f64> = expected.into_iter().map(f64::from).collect();
+        let far = GraphBuilder::OPSETS.map(|opset| {
+            let options = ExportOptions {
+                opset: Some(opset),
+                link: None,
+            };
+            let mut session = session_with(&architecture, &checkpoint, &options);
+            (opset, relative(&answer(&mut session, &inputs), &expected))
+        });
+        let far: Vec<_> = far.filter(|(_, far)| far.is_nan() || *far > 1e-5).collect();
+        if far.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{far:?}"))
         }
     });
 }

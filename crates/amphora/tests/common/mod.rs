@@ -50,7 +50,16 @@ pub(crate) fn seeded(architecture: &Architecture) -> Checkpoint {
 
 /// The export of an architecture in rten.
 pub(crate) fn session(architecture: &Architecture, checkpoint: &Checkpoint) -> Session {
-    let proto = export(architecture, checkpoint, &ExportOptions::default()).unwrap();
+    session_with(architecture, checkpoint, &ExportOptions::default())
+}
+
+/// [`session`], exported in another way.
+pub(crate) fn session_with(
+    architecture: &Architecture,
+    checkpoint: &Checkpoint,
+    options: &ExportOptions,
+) -> Session {
+    let proto = export(architecture, checkpoint, options).unwrap();
     let model = Model::from_proto(proto, &amphora_onnx::Limits::default()).unwrap();
     model.check().unwrap();
     let rten = engine(EngineChoice::Rten, &OrtLocation::default()).unwrap();
