@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use amphora_checkpoint::architecture::Architecture;
+use amphora_checkpoint::architecture::{Architecture, GraphRole};
 use amphora_checkpoint::{Checkpoint, Limits as CheckpointLimits};
 use amphora_error::{Error, Result};
 use amphora_export::ExportOptions;
@@ -11,29 +11,45 @@ use amphora_onnx::{Contract, Limits, Model, write};
 use serde::Serialize;
 
 use crate::config::Config;
-use crate::output::{not_over, outside_bundles};
+use crate::output::{not_over, outside_bundles, prepare_directory};
+
+/// The data file of graphs that share their weights.
+const SHARED_DATA: &str = "model.onnx.data";
 
 /// What to export, and how.
 #[derive(Debug, Clone)]
 pub struct ExportRequest {
-    /// The checkpoint.
+    /// The checkpoint: a file, or a directory as Hugging Face lays it out.
     pub checkpoint: PathBuf,
     /// The configuration; not needed when the checkpoint carries one.
     pub config: Option<PathBuf>,
-    /// Where the ONNX file goes; a file that is there is replaced.
+    /// Where the ONNX file goes; a file that is there is replaced. For a language model, which is two
+    /// graphs, the directory that `prefill.onnx` and `decode.onnx` go to.
     pub output: PathBuf,
     /// The opset; the architecture's own when absent.
     pub opset: Option<u64>,
-    /// Leave the weights in the checkpoint (a safetensors file beside or beneath the output's
-    /// directory) and point into it.
+    /// Leave the weights in the checkpoint (a safetensors file beside or beneath the directory of the
+    /// ONNX files) and point into it.
     pub link: bool,
-    /// Write the weights to `OUTPUT.data`, whatever their size.
+    /// Write the weights to `OUTPUT.data`, whatever their size; those of a language model to one file
+    /// for both graphs, `model.onnx.data`.
     pub external_data: bool,
 }
 
 /// What was exported.
 #[derive(Debug, Clone, Serialize)]
 pub struct Exported {
+    /// The architecture.
+    pub model_type: &'static str,
+    /// Its graphs, in the order of their use.
+    pub graphs: Vec<ExportedGraph>,
+}
+
+/// One graph that was exported.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExportedGraph {
+    /// `single`, or for a language model `prefill` and `decode`.
+    pub role: &'static str,
     /// The ONNX file.
     pub path: PathBuf,
     /// Its size in bytes.
@@ -42,90 +58,176 @@ pub struct Exported {
     pub sha256: Digest,
     /// The files that hold weights, by the location that the graph names.
     pub external_files: Vec<String>,
-    /// The architecture.
-    pub model_type: &'static str,
     /// The graph's contract.
     #[serde(flatten)]
     pub contract: Contract,
 }
 
-/// A checkpoint as a graph, with everything that was needed to make it.
+/// A checkpoint as graphs, with everything that was needed to make them.
 pub(crate) struct Graph {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) config: Config,
     pub(crate) architecture: Architecture,
-    pub(crate) model: Model,
+    /// In the order of [`Architecture::roles`].
+    pub(crate) models: Vec<(GraphRole, Model)>,
 }
 
-/// Exports a checkpoint of a known architecture to an ONNX file.
+/// Exports a checkpoint of a known architecture to one ONNX file, or to two for a language model.
 ///
 /// # Errors
 ///
 /// Those of reading the checkpoint and its configuration, of the exporter (a missing, extra or
 /// misshapen tensor: one error that lists them all), and of writing. An output that would replace an
-/// input, or lie in a sealed bundle, is [`amphora_error::ErrorKind::Usage`].
+/// input, or lie in a sealed bundle, is [`amphora_error::ErrorKind::Usage`], and so is one that is a
+/// file where a directory is needed.
 pub fn export(request: &ExportRequest) -> Result<Exported> {
-    keep_inputs(request)?;
+    outside_bundles(&request.output)?;
+    let path = &request.checkpoint;
+    let config_path = request.config.as_deref();
+    let checkpoint = Checkpoint::open(path, &CheckpointLimits::default())?;
+    let config = Config::of(&checkpoint, config_path).map_err(|error| error.in_file(path))?;
+    let architecture = config.architecture(config_path, path)?;
+    let places = places(&request.output, architecture.roles())?;
+    keep_inputs(request, &checkpoint, &places)?;
+    let [first, ..] = places.as_slice() else {
+        return Err(Error::internal(
+            "export-roles",
+            "there is no graph to export",
+        ));
+    };
+    if places.len() > 1 {
+        prepare_directory(parent_of(first))?;
+    }
     let link = request
         .link
-        .then(|| location(&request.checkpoint, &request.output))
+        .then(|| location(&weights_file(path, &checkpoint), first))
         .transpose()?;
-    let graph = graph(
-        &request.checkpoint,
-        request.config.as_deref(),
-        &ExportOptions {
-            opset: request.opset,
-            link,
-        },
-        &request.output,
-    )?;
+    let options = ExportOptions {
+        opset: request.opset,
+        link,
+    };
+    let models =
+        models(&architecture, &checkpoint, &options, first).map_err(|error| error.in_file(path))?;
     if request.link {
-        durable::write_file(&request.output, &write::to_bytes(graph.model.proto()))?;
+        for ((_, model), place) in models.iter().zip(&places) {
+            durable::write_file(place, &write::to_bytes(model.proto()))?;
+        }
+    } else if let [(_, model)] = models.as_slice() {
+        write::save(model, first, request.external_data)?;
     } else {
-        write::save(&graph.model, &request.output, request.external_data)?;
+        save_together(&models, &places, request.external_data)?;
     }
-    let written = Model::open(&request.output, &Limits::default())?;
-    let file = OpenedFile::open(&request.output)?;
+    let graphs = models.iter().zip(places);
     Ok(Exported {
-        path: request.output.clone(),
-        size: file.len(),
-        sha256: file.digest()?,
-        external_files: written.external_files().keys().cloned().collect(),
-        model_type: graph.architecture.model_type(),
-        contract: written.contract()?,
+        model_type: architecture.model_type(),
+        graphs: graphs
+            .map(|((role, _), place)| exported(*role, place))
+            .collect::<Result<_>>()?,
     })
 }
 
-/// Refuses outputs that would destroy what the export reads, or a bundle.
-fn keep_inputs(request: &ExportRequest) -> Result<()> {
-    outside_bundles(&request.output)?;
-    let mut outputs = vec![request.output.clone()];
+/// What was written to `path`, read back.
+fn exported(role: GraphRole, path: PathBuf) -> Result<ExportedGraph> {
+    let written = Model::open(&path, &Limits::default())?;
+    let file = OpenedFile::open(&path)?;
+    Ok(ExportedGraph {
+        role: role.word(),
+        size: file.len(),
+        sha256: file.digest()?,
+        external_files: written.external_files().keys().cloned().collect(),
+        contract: written.contract()?,
+        path,
+    })
+}
+
+/// The file of each graph.
+fn places(output: &Path, roles: &[GraphRole]) -> Result<Vec<PathBuf>> {
+    if roles.len() == 1 {
+        return Ok(vec![output.to_owned()]);
+    }
+    let names: Vec<String> = roles
+        .iter()
+        .map(|role| format!("{}.onnx", role.word()))
+        .collect();
+    if output.is_file() || output.extension().is_some_and(|end| end == "onnx") {
+        return Err(Error::usage(
+            "output-directory",
+            "a language model becomes several files, and the output is one",
+        )
+        .in_file(output)
+        .expected(format!("a directory for {}", names.join(" and ")))
+        .hint("name a directory as the output; it is made when it is absent"));
+    }
+    Ok(names.iter().map(|name| output.join(name)).collect())
+}
+
+/// Refuses outputs that would destroy what the export reads.
+fn keep_inputs(request: &ExportRequest, checkpoint: &Checkpoint, places: &[PathBuf]) -> Result<()> {
+    let mut outputs = places.to_vec();
     if !request.link {
         // Large weights go to the data file without being asked to.
-        let mut data = request.output.clone().into_os_string();
-        data.push(".data");
-        outputs.push(data.into());
+        outputs.push(match places {
+            [only] => {
+                let mut data = only.clone().into_os_string();
+                data.push(".data");
+                data.into()
+            }
+            _ => request.output.join(SHARED_DATA),
+        });
+    }
+    let path = &request.checkpoint;
+    let mut inputs = vec![path.clone()];
+    inputs.extend(request.config.clone());
+    if path.is_dir() {
+        inputs.push(path.join("config.json"));
+        inputs.extend(checkpoint.files().keys().map(|name| path.join(name)));
     }
     for output in &outputs {
-        for input in std::iter::once(&request.checkpoint).chain(&request.config) {
+        for input in &inputs {
             not_over(output, input)?;
         }
     }
     Ok(())
 }
 
-/// Builds the graph of the checkpoint at `path`; linked weights are looked for beside `output`.
-fn graph(
-    path: &Path,
-    config_path: Option<&Path>,
-    options: &ExportOptions,
-    output: &Path,
-) -> Result<Graph> {
-    let checkpoint = Checkpoint::open(path, &CheckpointLimits::default())?;
-    graph_of(checkpoint, path, config_path, options, output)
+/// The file that weights are linked into.
+fn weights_file(path: &Path, checkpoint: &Checkpoint) -> PathBuf {
+    match checkpoint.files().keys().collect::<Vec<_>>().as_slice() {
+        [only] if path.is_dir() => path.join(only),
+        _ => path.to_owned(),
+    }
 }
 
-/// Builds the graph of `checkpoint`, which messages call `path`.
+/// Writes graphs that share their weights: where those need a data file, one serves all.
+fn save_together(models: &[(GraphRole, Model)], places: &[PathBuf], data_file: bool) -> Result<()> {
+    let limit = match data_file {
+        true => 0,
+        false => write::STAND_ALONE_INLINE_LIMIT,
+    };
+    let parts = |(_, model): &(_, Model)| write::self_contained(model, SHARED_DATA, limit);
+    let parts = models.iter().map(parts).collect::<Result<Vec<_>>>()?;
+    let mut written = None;
+    for (files, place) in parts.iter().zip(places) {
+        if written.is_some_and(|written| written != &files.data) {
+            return Err(Error::internal(
+                "shared-weights",
+                "the graphs of one model do not lay out its weights alike",
+            ));
+        }
+        if let (None, Some(data)) = (written, &files.data) {
+            let target = place.with_file_name(SHARED_DATA);
+            durable::write_file_with(&target, &mut |file| data.write_to(file))?;
+        }
+        written = Some(&files.data);
+    }
+    for (files, place) in parts.iter().zip(places) {
+        durable::write_file(place, &files.graph)?;
+    }
+    Ok(())
+}
+
+/// Builds the graphs of `checkpoint`, which messages call `path`; linked weights are looked for beside
+/// `output`.
 pub(crate) fn graph_of(
     checkpoint: Checkpoint,
     path: &Path,
@@ -135,21 +237,36 @@ pub(crate) fn graph_of(
 ) -> Result<Graph> {
     let config = Config::of(&checkpoint, config_path).map_err(|error| error.in_file(path))?;
     let architecture = config.architecture(config_path, path)?;
-    let proto = amphora_export::export(&architecture, &checkpoint, options)
-        .map_err(|error| error.in_file(path))?;
-    let model = if options.link.is_some() {
-        let directory = Directory::open(parent_of(output))?;
-        let bytes = write::to_bytes(&proto).into();
-        Model::from_bytes(bytes, Some(&directory), &Limits::default())?
-    } else {
-        Model::from_proto(proto, &Limits::default())?
-    };
+    let models =
+        models(&architecture, &checkpoint, options, output).map_err(|error| error.in_file(path))?;
     Ok(Graph {
         checkpoint,
         config,
         architecture,
-        model,
+        models,
     })
+}
+
+fn models(
+    architecture: &Architecture,
+    checkpoint: &Checkpoint,
+    options: &ExportOptions,
+    output: &Path,
+) -> Result<Vec<(GraphRole, Model)>> {
+    let graphs = amphora_export::export_graphs(architecture, checkpoint, options)?;
+    let model = |(role, proto)| {
+        let limits = Limits::default();
+        let model = match &options.link {
+            Some(_) => {
+                let directory = Directory::open(parent_of(output))?;
+                let bytes = write::to_bytes(&proto).into();
+                Model::from_bytes(bytes, Some(&directory), &limits)?
+            }
+            None => Model::from_proto(proto, &limits)?,
+        };
+        Ok((role, model))
+    };
+    graphs.into_iter().map(model).collect()
 }
 
 /// Where the checkpoint lies, seen from the directory of the ONNX file.

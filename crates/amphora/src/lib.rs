@@ -101,7 +101,7 @@ pub use amphora_verify::{Report, Target, VerifiedBundle};
 pub use archive::{Archived, archive};
 pub use contract::{ContractCheck, ContractsWritten, check_contract, contract, write_contracts};
 pub use engines::{Engines, Isolate, Walls};
-pub use export::{ExportRequest, Exported, export};
+pub use export::{ExportRequest, Exported, ExportedGraph, export};
 pub use generate::{GenerateRequest, Pattern, PromptText, Written, generate};
 pub use import::{ImportRequest, Imported, import};
 pub use inspect::{

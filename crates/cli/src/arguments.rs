@@ -85,13 +85,13 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArguments {
-    /// A PyTorch (.pt) or safetensors checkpoint of a known architecture
+    /// A PyTorch (.pt) or safetensors checkpoint of a known architecture, or a Hugging Face directory
     pub(crate) checkpoint: PathBuf,
     /// The model's configuration, JSON or YAML; not needed when the checkpoint holds one
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Where the ONNX file goes
-    #[arg(short, long, value_name = "FILE")]
+    /// Where the ONNX file goes; for a language model the directory of prefill.onnx and decode.onnx
+    #[arg(short, long, value_name = "PATH")]
     pub(crate) output: PathBuf,
     /// The ONNX operator set version (default: what the architecture asks for)
     #[arg(long, value_name = "N")]
@@ -99,7 +99,7 @@ pub(crate) struct ExportArguments {
     /// Leave the weights in the safetensors checkpoint and point into it by offset
     #[arg(long, conflicts_with = "external_data")]
     pub(crate) link: bool,
-    /// Write the weights beside the graph, as OUTPUT.data (automatic from 2 GB on)
+    /// Write the weights beside the graph, as OUTPUT.data or model.onnx.data (automatic from 2 GB on)
     #[arg(long)]
     pub(crate) external_data: bool,
 }

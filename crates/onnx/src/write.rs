@@ -56,6 +56,13 @@ pub struct DataFile {
     known: HashMap<(usize, usize), u64>,
 }
 
+/// Equal where the content is.
+impl PartialEq for DataFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.payloads == other.payloads
+    }
+}
+
 impl DataFile {
     /// Bytes of the file.
     pub fn len(&self) -> u64 {

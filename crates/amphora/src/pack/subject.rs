@@ -4,6 +4,7 @@ use std::path::Path;
 
 use amphora_bundle::MAIN_GRAPH;
 use amphora_bundle::manifest::{Dependencies, Framework, Io, Performance, Requirements, Source};
+use amphora_checkpoint::architecture::GraphRole;
 use amphora_checkpoint::{Checkpoint, Format, Limits as CheckpointLimits};
 use amphora_error::{Error, ErrorKind, Result};
 use amphora_export::ExportOptions;
@@ -56,14 +57,21 @@ pub(super) struct Part {
 impl Part {
     /// Checks the only graph of a model.
     fn single(model: Model) -> Result<Vec<Self>> {
+        Ok(vec![Self::new(GraphRole::Single, model)?])
+    }
+
+    fn new(role: GraphRole, model: Model) -> Result<Self> {
         model.check()?;
         let contract = model.contract()?;
-        Ok(vec![Self {
-            name: MAIN_GRAPH.to_owned(),
-            role: "single".to_owned(),
+        Ok(Self {
+            name: match role {
+                GraphRole::Single => MAIN_GRAPH.to_owned(),
+                GraphRole::Prefill | GraphRole::Decode => role.word().to_owned(),
+            },
+            role: role.word().to_owned(),
             model,
             contract,
-        }])
+        })
     }
 }
 
@@ -144,7 +152,12 @@ impl Subject {
         let graph = graph_of(checkpoint, path, config, &ExportOptions::default(), path)?;
         step("checking the model");
         Ok(Self {
-            parts: Part::single(graph.model.clone()).map_err(|error| error.in_file(path))?,
+            parts: graph
+                .models
+                .iter()
+                .map(|(role, model)| Part::new(*role, model.clone()))
+                .collect::<Result<_>>()
+                .map_err(|error| error.in_file(path))?,
             config: Some(graph.config.clone()),
             graph: Some(graph),
             source,

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
+mod candle;
 mod families;
+mod files;
 mod fixtures;
+mod peers;
 mod support;

@@ -143,6 +143,13 @@ impl Architecture {
         "vit",
     ];
 
+    /// Model types whose inputs and outputs are known, but not what they compute: they are packed as
+    /// ONNX files that others exported.
+    const NOT_EXPORTED: [&'static str; 12] = [
+        "albert", "deit", "electra", "gpt", "gpt-j", "gpt-neo", "gpt_neo", "gptj", "mt5", "swin",
+        "t5", "ul2",
+    ];
+
     /// Reads a configuration: document 000's form, with heads as integers or as
     /// `{"n_classes": n}`; for `conv2d_fsq` also document 003's, with the model under `model`.
     ///
@@ -186,12 +193,18 @@ impl Architecture {
             other if let Some(family) = DecoderConfig::family(other) => {
                 DecoderConfig::read(family, object).map(Self::Decoder)
             }
-            other => Err(Error::unsupported(
-                "model-type",
-                format!("the model type {} is unknown", quoted(other)),
-            )
-            .expected(known_model_types())
-            .hint("export the model to ONNX yourself and pack that file")),
+            other => {
+                let what = match Self::NOT_EXPORTED.contains(&other) {
+                    true => "is known, but there is no exporter for it",
+                    false => "is unknown",
+                };
+                Err(Error::unsupported(
+                    "model-type",
+                    format!("the model type {} {what}", quoted(other)),
+                )
+                .expected(known_model_types())
+                .hint("export the model to ONNX yourself and pack that file"))
+            }
         }
     }
 

@@ -21,18 +21,26 @@ pub(crate) fn run(context: &Context, arguments: ExportArguments) -> Result<Verdi
 }
 
 fn words(exported: &Exported) -> String {
-    let contract = &exported.contract;
-    let mut rows = vec![
-        row(["file", &exported.path.to_string_lossy()]),
-        row(["size", &size(exported.size)]),
-        row(["model", exported.model_type]),
-        row(["opset", &contract.opset.to_string()]),
-        row(["parameters", &contract.parameters.to_string()]),
-    ];
-    for file in &exported.external_files {
-        rows.push(row(["weights", file]));
-    }
-    rows.extend(specs("input", &contract.inputs));
-    rows.extend(specs("output", &contract.outputs));
-    table(0, &rows)
+    let several = exported.graphs.len() > 1;
+    let graphs = exported.graphs.iter().map(|graph| {
+        let contract = &graph.contract;
+        let mut rows = Vec::new();
+        if several {
+            rows.push(row(["graph", graph.role]));
+        }
+        rows.extend([
+            row(["file", &graph.path.to_string_lossy()]),
+            row(["size", &size(graph.size)]),
+            row(["model", exported.model_type]),
+            row(["opset", &contract.opset.to_string()]),
+            row(["parameters", &contract.parameters.to_string()]),
+        ]);
+        for file in &graph.external_files {
+            rows.push(row(["weights", file]));
+        }
+        rows.extend(specs("input", &contract.inputs));
+        rows.extend(specs("output", &contract.outputs));
+        table(0, &rows)
+    });
+    graphs.collect::<Vec<_>>().join("\n")
 }

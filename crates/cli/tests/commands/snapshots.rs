@@ -73,6 +73,33 @@ fn export() {
 }
 
 #[test]
+fn export_of_a_language_model() {
+    let Some(folder) = amphora_testing::fixture("gpt2_tiny") else {
+        return;
+    };
+    let scene = Scene::new();
+    fs_err::create_dir(scene.path("gpt2")).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs_err::copy(folder.join(name), scene.path("gpt2").join(name)).unwrap();
+    }
+    let ok = ["export", "gpt2", "-o", "graphs", "--external-data"];
+    assert_seen!("export_language_model", scene, &ok);
+    let file = ["export", "gpt2", "-o", "model.onnx"];
+    assert_seen!("export_language_model_to_a_file", scene, &file);
+    let answer = scene.run(&["export", "gpt2", "-o", "gpt2", "--link", "--json"]);
+    answer.expect_code(0);
+    let graphs = answer.json()["graphs"].as_array().unwrap().clone();
+    let roles: Vec<_> = graphs.iter().map(|graph| &graph["role"]).collect();
+    assert_eq!(roles, ["prefill", "decode"]);
+    for graph in graphs {
+        assert_eq!(
+            graph["external_files"],
+            serde_json::json!(["model.safetensors"])
+        );
+    }
+}
+
+#[test]
 fn pack_inspect_verify_run_list_remove() {
     let scene = Scene::new();
     assert_seen!("pack", scene, PACK);
