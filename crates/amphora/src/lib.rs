@@ -46,11 +46,8 @@
 //! assert!(report.passed);
 //!
 //! let answer = amphora::run(RunRequest {
-//!     subject: Subject::resolve(&store, &packed.exp_hash)?,
 //!     inputs: vec![("input".into(), InputValue::Json("[[0.5]]".into()))],
-//!     engines: Engines::default(),
-//!     top_k: 1,
-//!     verify: false,
+//!     ..RunRequest::new(Subject::resolve(&store, &packed.exp_hash)?)
 //! })?;
 //! let (name, output) = answer.outputs.iter().next().unwrap();
 //! assert_eq!((name, output.as_slice::<f32>()), ("go", Some(&[3.0_f32][..])));
@@ -96,7 +93,10 @@ pub use amphora_error::{Error, ErrorKind, Result, printable, quoted};
 pub use amphora_files::durable::discard_staged;
 pub use amphora_files::json;
 pub use amphora_onnx::{Contract, TensorSpec};
-pub use amphora_runtime::{EngineChoice, EngineReport, OrtLocation, Outputs, doctor, isolate};
+pub use amphora_runtime::postprocess::Label;
+pub use amphora_runtime::{
+    EngineChoice, EngineReport, OrtLocation, Outputs, Tensor, doctor, isolate,
+};
 pub use amphora_verify::{Report, Target, VerifiedBundle};
 pub use archive::{Archived, archive};
 pub use contract::{ContractCheck, ContractsWritten, check_contract, contract, write_contracts};
@@ -112,7 +112,7 @@ pub use io_schema::{IoSchema, ModelKind, io_schema, write_manifest};
 pub use layout::{LaidOut, Layout, layout};
 pub use output::{prepare_directory, write_file};
 pub use pack::{PackRequest, Packed, Validation, pack};
-pub use run::{Answer, BundleRan, InputValue, Label, RunRequest, run};
+pub use run::{Answer, BundleRan, InputValue, RunRequest, run};
 pub use schema::{schema, schema_names};
 pub use subject::Subject;
 pub use verify::{

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use amphora::{Engines, ErrorKind, InputValue, PackRequest, RunRequest, Store, Subject, Timestamp};
+use amphora::{ErrorKind, InputValue, PackRequest, RunRequest, Store, Subject, Timestamp};
 use amphora_bundle::{Bundle, check_integrity};
 
 /// How often a file is swapped between opening a bundle and running it.
@@ -38,11 +38,9 @@ fn pack_perceptron(scratch: &Path, store: &Store, weight: f32) -> PathBuf {
 
 fn run(subject: Subject, verify: bool) -> amphora::Result<f32> {
     let answer = amphora::run(RunRequest {
-        subject,
         inputs: vec![("input".into(), InputValue::Json("[[0.5]]".into()))],
-        engines: Engines::default(),
-        top_k: 1,
         verify,
+        ..RunRequest::new(subject)
     })?;
     let (_, output) = answer.outputs.iter().next().unwrap();
     Ok(output.as_slice::<f32>().unwrap()[0])

@@ -215,11 +215,20 @@ pub(crate) struct RunArguments {
     /// NAME=FILE.npy, NAME=JSON or NAME=@FILE.json; may be given several times
     #[arg(long, value_name = "NAME=VALUE")]
     pub(crate) input: Vec<String>,
+    /// A text for the inputs that a tokenizer fills; several are one batch
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: Vec<String>,
+    /// The second text of a pair; as many as there are of --text
+    #[arg(long, value_name = "TEXT", requires = "text")]
+    pub(crate) text_pair: Vec<String>,
+    /// A picture (PNG, JPEG, WebP) for the input that is made from one; several are one batch
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) engine: EngineArgument,
-    /// How many labels to show, most probable first
-    #[arg(long, value_name = "K", default_value_t = 3)]
-    pub(crate) top_k: usize,
+    /// How many labels to show, most probable first (default: what the manifest says, else 3)
+    #[arg(long, value_name = "K")]
+    pub(crate) top_k: Option<usize>,
     /// Replay the golden vectors before running
     #[arg(long)]
     pub(crate) verify: bool,

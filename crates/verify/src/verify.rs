@@ -75,6 +75,11 @@ impl VerifiedBundle {
         &self.bundle
     }
 
+    /// The bundle alone, once its graphs are loaded.
+    pub fn into_bundle(self) -> Bundle {
+        self.bundle
+    }
+
     /// The manifest.
     pub fn manifest(&self) -> &Manifest {
         self.bundle.manifest()

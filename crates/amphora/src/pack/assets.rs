@@ -119,6 +119,13 @@ impl AssetFiles {
             || self.copied.iter().any(|(place, _)| place == path)
     }
 
+    /// The content of a file that was read.
+    pub(super) fn content(&self, name: &str) -> Option<Bytes> {
+        let mut read = self.read.iter();
+        read.find(|(place, _)| place.as_str() == name)
+            .map(|(_, bytes)| bytes.clone())
+    }
+
     /// Adds a file that is in memory.
     pub(super) fn keep(&mut self, name: &str, bytes: Bytes) -> Result<RelativePath> {
         let place = RelativePath::parse(name)?;

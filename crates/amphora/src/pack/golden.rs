@@ -32,8 +32,8 @@ pub(super) fn prepare(
     }
     if let Some(graph) = &subject.graph {
         let (golden, time) =
-            Golden::of_checkpoint(&graph.architecture, &graph.checkpoint, request.golden_cases)?;
-        return Ok((vec![golden], Some(time)));
+            Golden::of_graphs(&graph.architecture, &graph.checkpoint, request.golden_cases)?;
+        return Ok((golden, Some(time)));
     }
     let recorder = Engines {
         choice: EngineChoice::Auto,

@@ -2,8 +2,10 @@
 
 mod assets;
 mod directory;
+mod generation;
 mod golden;
 pub(crate) mod package;
+mod processing;
 mod request;
 mod seal;
 mod subject;

@@ -12,6 +12,8 @@ use bytes::Bytes;
 
 use super::PackRequest;
 use super::assets::AssetFiles;
+use super::generation::generation;
+use super::processing::Processing;
 use super::subject::{Part, Subject};
 
 /// Weights up to this many bytes stay inside the bundle's ONNX file; larger ones go to an aligned
@@ -28,6 +30,12 @@ pub(super) fn seal(
     mut files: AssetFiles,
     metadata: Metadata,
 ) -> Result<Sealed> {
+    // A single file says nothing of what is done before and after its graph.
+    let processing = match request.model.is_dir() {
+        true => Some(Processing::read(subject, &files)?),
+        false => None,
+    };
+    let generation = generation(subject, &files)?;
     if let Some(config) = &subject.config {
         files.assets.config = Some(files.keep(config.name, config.bytes.clone())?);
     }
@@ -38,6 +46,9 @@ pub(super) fn seal(
     let mut shared = None;
     for (part, golden) in subject.parts.iter().zip(golden) {
         add_graph(&mut draft, part, &mut shared)?;
+        if let Some(processing) = &processing {
+            processing.describe(draft.graph_mut(part.name)?)?;
+        }
         let place = RelativePath::parse(&format!("golden/{}.safetensors", part.name))?;
         let entry = golden.manifest_entry(place, &part.contract);
         draft.add_golden(&part.name, &golden.to_bytes()?, entry)?;
@@ -62,6 +73,7 @@ pub(super) fn seal(
         details.dependencies.clone_from(&stated.dependencies);
     }
     details.assets = files.assets;
+    details.generation = generation;
     let nonfinite = subject
         .parts
         .iter()

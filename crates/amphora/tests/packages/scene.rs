@@ -97,7 +97,6 @@ impl Scene {
     ) -> amphora::Result<Answer> {
         let inputs = inputs.iter();
         amphora::run(RunRequest {
-            subject,
             inputs: inputs
                 .map(|(name, value)| ((*name).to_owned(), InputValue::Json((*value).to_owned())))
                 .collect(),
@@ -106,8 +105,7 @@ impl Scene {
                 ort: ort_location().unwrap_or_default(),
                 walls: None,
             },
-            top_k: 1,
-            verify: false,
+            ..RunRequest::new(subject)
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use amphora::{Answer, Error, InputValue, Result, RunRequest, Subject, quoted};
+use amphora::{Answer, Error, InputValue, Result, RunRequest, Subject, Tensor, quoted};
 
 use crate::arguments::RunArguments;
 use crate::commands::{Context, Verdict};
@@ -19,6 +19,8 @@ pub(crate) fn run(context: &Context, arguments: &RunArguments) -> Result<Verdict
             .iter()
             .map(|text| input(text))
             .collect::<Result<_>>()?,
+        texts: texts(&arguments.text, &arguments.text_pair)?,
+        images: arguments.image.clone(),
         engines: context.engines(arguments.engine)?,
         top_k: arguments.top_k,
         verify: arguments.verify,
@@ -29,6 +31,20 @@ pub(crate) fn run(context: &Context, arguments: &RunArguments) -> Result<Verdict
     }
     context.output.answer(&answer, words)?;
     Ok(Verdict::Yes)
+}
+
+/// Texts with their second texts, where there are any.
+fn texts(texts: &[String], pairs: &[String]) -> Result<Vec<(String, Option<String>)>> {
+    if !pairs.is_empty() && pairs.len() != texts.len() {
+        return Err(
+            Error::usage("text-pairs", "there is not one second text for each text")
+                .expected(format!("{} times --text-pair", texts.len()))
+                .found(format!("{} times", pairs.len())),
+        );
+    }
+    let pairs = pairs.iter().cloned().map(Some);
+    let pairs = pairs.chain(std::iter::repeat(None));
+    Ok(texts.iter().cloned().zip(pairs).collect())
 }
 
 /// `NAME=FILE.npy`, `NAME=@FILE` or `NAME=JSON`.
@@ -50,21 +66,15 @@ fn input(text: &str) -> Result<(String, InputValue)> {
 
 pub(super) fn words(answer: &Answer) -> String {
     let mut rows = Vec::new();
-    let outputs = answer.outputs.to_json();
     for (name, tensor) in answer.outputs.iter() {
-        let shape: Vec<String> = tensor.shape().iter().map(ToString::to_string).collect();
-        let form = format!("{} [{}]", tensor.dtype(), shape.join(", "));
-        let data = outputs[name]["data"].as_array();
-        let mut shown: Vec<String> = data
-            .into_iter()
-            .flatten()
-            .take(SHOWN)
-            .map(ToString::to_string)
-            .collect();
-        if tensor.len() > SHOWN {
-            shown.push("...".to_owned());
-        }
-        rows.push(row([name, &form, &shown.join(" ")]));
+        rows.push(row([name, &form(tensor), &values(tensor)]));
+    }
+    for (name, tensor) in &answer.postprocessed {
+        let name = format!("→ {name}");
+        rows.push(row([&name, &form(tensor), &values(tensor)]));
+    }
+    if let Some(embedding) = &answer.embedding {
+        rows.push(row(["→ embedding", &form(embedding), &values(embedding)]));
     }
     let mut text = table(0, &rows);
     for (output, cases) in answer.labels.iter().flatten() {
@@ -84,4 +94,26 @@ pub(super) fn words(answer: &Answer) -> String {
         ));
     }
     text
+}
+
+/// Element type and shape.
+fn form(tensor: &Tensor) -> String {
+    let shape: Vec<String> = tensor.shape().iter().map(ToString::to_string).collect();
+    format!("{} [{}]", tensor.dtype(), shape.join(", "))
+}
+
+/// The first elements.
+fn values(tensor: &Tensor) -> String {
+    let json = tensor.to_json();
+    let data = json["data"].as_array();
+    let mut shown: Vec<String> = data
+        .into_iter()
+        .flatten()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
+    if tensor.len() > SHOWN {
+        shown.push("...".to_owned());
+    }
+    shown.join(" ")
 }

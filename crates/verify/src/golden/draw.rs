@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use amphora_checkpoint::architecture::{Architecture, Segments};
+use amphora_checkpoint::architecture::{Architecture, DecoderConfig, Segments};
 use amphora_error::{Error, Result, quoted};
 use amphora_models::{Array, Data};
 
@@ -13,6 +13,8 @@ use super::{MAX_BYTES, SEED};
 const LONGEST: usize = 1024;
 /// Longest of the short sequences, which are padded to the longest of them.
 const SHORT: u64 = 16;
+/// Longest prompt drawn for a language model, whose logits are kept for every token.
+const LONGEST_PROMPT: u64 = 64;
 /// Nonzero features of a realistic planner input.
 const ACTIVE_FEATURES: u64 = 60;
 /// Samples per second of the sensor windows.
@@ -59,6 +61,7 @@ pub(super) fn draw(architecture: &Architecture, cases: usize) -> Result<Vec<Draw
         }
         Architecture::ResNet(config) => pictures(&mut random, config.input, cases),
         Architecture::Vit(config) => pictures(&mut random, config.input, cases),
+        Architecture::Decoder(config) => prompts(&mut random, config, cases),
         other => Err(Error::unsupported(
             "golden-architecture",
             format!("no inputs are known for {}", quoted(other.model_type())),
@@ -137,6 +140,52 @@ fn tokens(
         batches.push(padded(random, vocabulary, padding, &[longest])?);
     }
     Ok(batches)
+}
+
+/// Prompts for a language model: fewer and shorter ones where the logits of a token, or what is kept of it,
+/// take much room.
+fn prompts(random: &mut Random, config: &DecoderConfig, cases: usize) -> Result<Vec<Drawn>> {
+    let kept = 2 * config.layers * config.kv_heads * config.d_head;
+    let token = config.vocab_size.saturating_mul(8) + kept.saturating_mul(12);
+    let affordable = (MAX_BYTES / token / 2).max(2);
+    let longest = config.context.min(LONGEST_PROMPT).min(affordable);
+    let cases = cases.min(to_usize(affordable / SHORT)?.max(1));
+    tokens(random, config.vocab_size, 0, longest, cases)
+}
+
+/// What follows each prompt of a batch: a token, or three after a prompt that stands alone. The past is
+/// what reading the prompts gave, as engines hold it.
+pub(super) fn continued(
+    random: &mut Random,
+    vocabulary: u64,
+    prompts: &Drawn,
+    read: &BTreeMap<String, Array>,
+) -> Result<Drawn> {
+    let cases = prompts.cases;
+    let more = if cases == 1 { 3 } else { 1 };
+    let ids = (0..cases * more).map(|_| random.range(0, vocabulary) as i64);
+    let ids = Array::new(vec![cases, more], Data::I64(ids.collect()))?;
+    let mut inputs = BTreeMap::from([("input_ids".to_owned(), ids)]);
+    if let Some((Data::I64(mask), [_, width])) = prompts
+        .inputs
+        .get("attention_mask")
+        .map(|mask| (mask.data(), mask.shape()))
+    {
+        let longer = mask
+            .chunks(*width)
+            .flat_map(|row| [row, &vec![1; more]].concat());
+        let mask = Data::I64(longer.collect());
+        let mask = Array::new(vec![cases, width + more], mask)?;
+        inputs.insert("attention_mask".to_owned(), mask);
+    }
+    for (name, present) in read {
+        if let (Some(rest), Data::F64(values)) = (name.strip_prefix("present_"), present.data()) {
+            let rounded = values.iter().map(|value| as_f32(*value)).collect();
+            let past = Array::new(present.shape().to_vec(), Data::F64(rounded))?;
+            inputs.insert(format!("past_{rest}"), past);
+        }
+    }
+    Ok(Drawn { inputs, cases })
 }
 
 fn padded(random: &mut Random, vocabulary: u64, padding: u64, lengths: &[usize]) -> Result<Drawn> {

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use amphora_bundle::manifest::GoldenKind;
 use amphora_checkpoint::Checkpoint;
-use amphora_checkpoint::architecture::Architecture;
+use amphora_checkpoint::architecture::{Architecture, GraphRole};
 use amphora_error::{Error, Result};
 use amphora_models::{Array, Data, Precision, Reference, reference};
 use amphora_runtime::Tensor;
 
-use super::draw::{Drawn, draw};
+use super::draw::{self, Drawn, draw};
+use super::random::Random;
 use super::{Batch, Golden, SEED};
 
 /// Cases of one forward pass of the reference.
@@ -32,13 +33,34 @@ impl Golden {
     ///
     /// # Errors
     ///
-    /// Usage (`golden-cases`) when no case is asked for, and those of
-    /// [`amphora_models::reference`].
+    /// Usage (`golden-cases`) when no case is asked for, and (`golden-graphs`) for a model of several
+    /// graphs; those of [`amphora_models::reference`].
     pub fn of_checkpoint(
         architecture: &Architecture,
         checkpoint: &Checkpoint,
         cases: usize,
     ) -> Result<(Self, ReferenceTime)> {
+        let (mut goldens, time) = Self::of_graphs(architecture, checkpoint, cases)?;
+        match (goldens.pop(), goldens.len()) {
+            (Some(golden), 0) => Ok((golden, time)),
+            _ => Err(Error::usage(
+                "golden-graphs",
+                "the model is not one graph with golden vectors of its own",
+            )),
+        }
+    }
+
+    /// The vectors of every graph of a model, in the order of [`Architecture::roles`]; the time is that
+    /// of the first. A graph that goes on from a past is given what the reference itself read before.
+    ///
+    /// # Errors
+    ///
+    /// Usage (`golden-cases`) when no case is asked for, and those of [`amphora_models::reference`].
+    pub fn of_graphs(
+        architecture: &Architecture,
+        checkpoint: &Checkpoint,
+        cases: usize,
+    ) -> Result<(Vec<Self>, ReferenceTime)> {
         if cases == 0 {
             return Err(Error::usage(
                 "golden-cases",
@@ -46,29 +68,55 @@ impl Golden {
             ));
         }
         let model = reference(architecture, checkpoint, Precision::F64)?;
-        let mut times = Vec::new();
-        let batches = draw(architecture, cases)?
-            .into_iter()
-            .map(|drawn| evaluate(&model, drawn, &mut times))
-            .collect::<Result<Vec<_>>>()?;
-        let golden = Self {
+        let producer = format!(
+            "amphora {} reference forward pass of {} in float64",
+            env!("CARGO_PKG_VERSION"),
+            architecture.model_type()
+        );
+        let golden = |batches| Self {
             kind: GoldenKind::Equivalence,
-            producer: format!(
-                "amphora {} reference forward pass of {} in float64",
-                env!("CARGO_PKG_VERSION"),
-                architecture.model_type()
-            ),
+            producer: producer.clone(),
             seed: Some(SEED),
             batches,
             notes: Vec::new(),
             scaled: is_scaled(architecture),
         };
+        let first = architecture.roles().first().copied();
+        let first = first.unwrap_or(GraphRole::Single);
+        let mut times = Vec::new();
+        let (mut read, mut continued) = (Vec::new(), Vec::new());
+        let mut random = Random::new(SEED ^ 1);
+        for drawn in draw(architecture, cases)? {
+            let (outputs, margins) = evaluate(&model, first, &drawn, &mut times)?;
+            if let (true, Architecture::Decoder(config)) = (
+                architecture.roles().contains(&GraphRole::Decode),
+                architecture,
+            ) {
+                let next = draw::continued(&mut random, config.vocab_size, &drawn, &outputs)?;
+                let role = GraphRole::Decode;
+                let (outputs, margins) = evaluate(&model, role, &next, &mut Vec::new())?;
+                continued.push(batch(&next, &outputs, margins)?);
+            }
+            read.push(batch(&drawn, &outputs, margins)?);
+        }
+        let mut goldens = vec![golden(read)];
+        if !continued.is_empty() {
+            goldens.push(golden(continued));
+        }
         let (mean_ms, std_ms) = crate::replay::mean_and_deviation(&times);
-        Ok((golden, ReferenceTime { mean_ms, std_ms }))
+        Ok((goldens, ReferenceTime { mean_ms, std_ms }))
     }
 }
 
-fn evaluate(model: &Reference, drawn: Drawn, times: &mut Vec<f64>) -> Result<Batch> {
+/// Outputs by name, and the rounding margins of the cases.
+type Evaluated = (BTreeMap<String, Array>, Vec<f64>);
+
+fn evaluate(
+    model: &Reference,
+    role: GraphRole,
+    drawn: &Drawn,
+    times: &mut Vec<f64>,
+) -> Result<Evaluated> {
     let mut outputs: BTreeMap<String, Array> = BTreeMap::new();
     let mut margins = Vec::new();
     let mut start = 0;
@@ -80,7 +128,7 @@ fn evaluate(model: &Reference, drawn: Drawn, times: &mut Vec<f64>) -> Result<Bat
             .map(|(name, array)| Ok((name.clone(), rows_of(array, &rows)?)))
             .collect::<Result<_>>()?;
         let clock = Instant::now();
-        let answer = model.forward(&part)?;
+        let answer = model.forward_graph(role, &part)?;
         let each = clock.elapsed().as_secs_f64() * 1000.0 / rows.len() as f64;
         times.extend(rows.clone().map(|_| each));
         for (name, array) in answer.outputs {
@@ -93,6 +141,10 @@ fn evaluate(model: &Reference, drawn: Drawn, times: &mut Vec<f64>) -> Result<Bat
         margins.extend(answer.rounding_margin.unwrap_or_default());
         start = rows.end;
     }
+    Ok((outputs, margins))
+}
+
+fn batch(drawn: &Drawn, outputs: &BTreeMap<String, Array>, margins: Vec<f64>) -> Result<Batch> {
     let tensors = |arrays: &BTreeMap<String, Array>, narrow| {
         let named = arrays.iter();
         named
@@ -101,7 +153,7 @@ fn evaluate(model: &Reference, drawn: Drawn, times: &mut Vec<f64>) -> Result<Bat
     };
     Ok(Batch {
         inputs: tensors(&drawn.inputs, true)?,
-        outputs: tensors(&outputs, false)?,
+        outputs: tensors(outputs, false)?,
         stacked: Some(drawn.cases),
         rounding_margin: (!margins.is_empty()).then_some(margins),
     })

@@ -100,11 +100,10 @@ pub(crate) fn run(context: &Context, arguments: &QuickstartArguments) -> Result<
         || amphora::verify(amphora::open(&bundle.path)?, &verify)?.into_result(),
     )?;
     let run = RunRequest {
-        subject: Subject::Bundle(Box::new(amphora::open(&bundle.path)?)),
         inputs: vec![(INPUT.to_owned(), InputValue::Npy(at("windows.npy")))],
         engines,
-        top_k: 1,
-        verify: false,
+        top_k: Some(1),
+        ..RunRequest::new(Subject::Bundle(Box::new(amphora::open(&bundle.path)?)))
     };
     let answer = steps.run(
         format!("amphora run {reference} --input {INPUT}={shown}/example/windows.npy"),

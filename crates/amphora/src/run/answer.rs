@@ -1,0 +1,174 @@
+//! From the outputs of a graph to an answer.
+
+use std::collections::BTreeMap;
+
+use amphora_bundle::manifest::Postprocessing;
+use amphora_bundle::{Bundle, BundleId, Name, Version};
+use amphora_error::Result;
+use amphora_runtime::postprocess::{Context, Label, most_probable, postprocess};
+use amphora_runtime::{Outputs, Tensor};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::open::Opened;
+
+/// How many labels are named where neither the caller nor the manifest says so.
+const DEFAULT_TOP_K: usize = 3;
+
+/// The answer of a model.
+#[derive(Debug, Clone, Serialize)]
+pub struct Answer {
+    /// The bundle, when one was run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<BundleRan>,
+    /// The engine that ran it, with its version.
+    pub engine: String,
+    /// The outputs in graph order, as the graph gave them: `{name: {dtype, shape, data}}`.
+    #[serde(serialize_with = "outputs_to_json")]
+    pub outputs: Outputs,
+    /// The most probable classes, by output, where the bundle has labels: one list for each row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, Vec<Vec<Label>>>>,
+    /// One vector for each sequence, where the manifest says that they are pooled.
+    #[serde(
+        serialize_with = "optional_tensor",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub embedding: Option<Tensor>,
+    /// What other outputs became by the steps of the manifest (probabilities, classes):
+    /// `{name: {dtype, shape, data}}`.
+    #[serde(
+        serialize_with = "tensors_to_json",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub postprocessed: BTreeMap<String, Tensor>,
+    /// How many values of all outputs are NaN or infinite.
+    pub nonfinite: usize,
+    /// Where a package's manifest and its graph contradict each other, and the graph was believed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// Which bundle answered.
+#[derive(Debug, Clone, Serialize)]
+pub struct BundleRan {
+    /// The id.
+    pub id: BundleId,
+    /// The name.
+    pub name: Name,
+    /// The version.
+    pub version: Version,
+}
+
+impl BundleRan {
+    pub(crate) fn of(bundle: &Bundle) -> Self {
+        let metadata = &bundle.manifest().metadata;
+        Self {
+            id: bundle.id(),
+            name: metadata.full_name(),
+            version: metadata.version.clone(),
+        }
+    }
+}
+
+fn outputs_to_json<S: serde::Serializer>(outputs: &Outputs, to: S) -> Result<S::Ok, S::Error> {
+    outputs.to_json().serialize(to)
+}
+
+fn optional_tensor<S: serde::Serializer>(
+    tensor: &Option<Tensor>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    tensor.as_ref().map(Tensor::to_json).serialize(to)
+}
+
+fn tensors_to_json<S: serde::Serializer>(
+    tensors: &BTreeMap<String, Tensor>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    let entries = tensors
+        .iter()
+        .map(|(name, tensor)| (name.clone(), tensor.to_json()));
+    entries.collect::<Map<String, Value>>().serialize(to)
+}
+
+/// The answer that `outputs` are, by the steps of the manifest; an output without any is named by the
+/// labels where its rows fit them.
+pub(super) fn answer(
+    opened: Opened,
+    mask: Option<&Tensor>,
+    outputs: Outputs,
+    top_k: Option<usize>,
+) -> Result<Answer> {
+    let engine = opened.session.engine();
+    let mut answer = Answer {
+        bundle: opened.ran,
+        engine: format!("{} {}", engine.name(), engine.version()),
+        labels: opened.labels.is_some().then(BTreeMap::new),
+        embedding: None,
+        postprocessed: BTreeMap::new(),
+        nonfinite: outputs.nonfinite(),
+        outputs,
+        warnings: opened.io.warnings,
+    };
+    let labels = opened.labels.as_ref();
+    for spec in &opened.io.io.outputs {
+        let Some(tensor) = answer.outputs.get(&spec.name) else {
+            continue;
+        };
+        if spec.postprocessing.is_empty() {
+            if let (Some(named), Some(labels)) = (&mut answer.labels, labels) {
+                let rows = name_classes(tensor, labels, top_k.unwrap_or(DEFAULT_TOP_K));
+                named.extend(rows.map(|rows| (spec.name.clone(), rows)));
+            }
+            continue;
+        }
+        let context = Context {
+            output: &spec.name,
+            mask,
+            labels,
+        };
+        let found = postprocess(tensor, &with_top_k(&spec.postprocessing, top_k), &context)?;
+        if let (Some(named), Some(rows)) = (&mut answer.labels, found.labels) {
+            named.insert(spec.name.clone(), rows);
+        }
+        match found.is_embedding {
+            true => answer.embedding = Some(found.tensor),
+            false => {
+                answer.postprocessed.insert(spec.name.clone(), found.tensor);
+            }
+        }
+    }
+    Ok(answer)
+}
+
+/// The steps with the number of labels that the caller wants.
+fn with_top_k(steps: &[Postprocessing], wanted: Option<usize>) -> Vec<Postprocessing> {
+    let wanted = wanted.and_then(|k| u32::try_from(k).ok());
+    let step = |step: &Postprocessing| match step {
+        Postprocessing::Labels { top_k } => Postprocessing::Labels {
+            top_k: wanted.or(*top_k),
+        },
+        other => other.clone(),
+    };
+    steps.iter().map(step).collect()
+}
+
+/// The most probable classes of every row, where an output has one logit, or one probability, for each
+/// label in its last dimension.
+fn name_classes(
+    tensor: &Tensor,
+    labels: &BTreeMap<u64, String>,
+    top_k: usize,
+) -> Option<Vec<Vec<Label>>> {
+    let classes = match tensor.shape() {
+        [_, classes] if *classes == labels.len() && *classes > 1 => *classes,
+        _ => return None,
+    };
+    let logits = tensor.as_slice::<f32>()?;
+    let rows = logits.chunks_exact(classes).map(|row| {
+        let row: Vec<f64> = row.iter().map(|value| f64::from(*value)).collect();
+        most_probable(&row, labels, top_k)
+    });
+    Some(rows.collect())
+}

@@ -1,0 +1,284 @@
+//! From what a person gives to the inputs of a graph: tensors by name, and text, pictures and sound by
+//! the way that the manifest describes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use amphora_bundle::manifest::IoSpec;
+use amphora_error::{Error, ErrorKind, Result, quoted};
+use amphora_files::{OpenedFile, RelativePath, json};
+use amphora_onnx::TensorSpec;
+use amphora_runtime::{Session, Tensor};
+use amphora_runtime::image::{ImageConfig, ImageProcessor};
+use amphora_runtime::text::{Text, TextConfig, TextProcessor, TokenizerFiles, is_text_input};
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::open::Opened;
+
+/// Largest `.npy` file read, in bytes.
+const MAX_INPUT_BYTES: u64 = 4 << 30;
+/// Largest picture or sound read, in bytes.
+const MAX_MEDIA_BYTES: u64 = 512 << 20;
+/// What a tokenizer's main file is called.
+const TOKENIZER: &str = "tokenizer.json";
+
+/// Where the value of an input comes from.
+#[derive(Debug, Clone)]
+pub enum InputValue {
+    /// A `.npy` file.
+    Npy(PathBuf),
+    /// A JSON file.
+    JsonFile(PathBuf),
+    /// JSON text: nested arrays, or `{"shape": [...], "data": [...]}`.
+    Json(String),
+}
+
+/// Everything that was given.
+pub(super) struct Raw<'a> {
+    pub(super) inputs: &'a [(String, InputValue)],
+    pub(super) texts: &'a [(String, Option<String>)],
+    pub(super) images: &'a [PathBuf],
+}
+
+/// The inputs of the session, by name. What is given by name is not made from text or a picture. A value
+/// that is no tensor is reported with all other faults of the inputs, and alone when there is no other.
+pub(super) fn tensors(opened: &Opened, raw: &Raw<'_>) -> Result<BTreeMap<String, Tensor>> {
+    let Named {
+        mut tensors,
+        unreadable,
+        only,
+    } = named(&opened.session, raw.inputs)?;
+    let free: Vec<&IoSpec> = opened
+        .io
+        .io
+        .inputs
+        .iter()
+        .filter(|spec| {
+            !tensors.contains_key(&spec.name) && !unreadable.contains_key(&spec.name)
+        })
+        .collect();
+    if !raw.texts.is_empty() {
+        tensors.extend(from_texts(opened, &free, raw.texts)?);
+    }
+    if !raw.images.is_empty() {
+        let spec = made_from(opened, &free, Medium::Image)?;
+        tensors.insert(spec.name.clone(), from_images(spec, raw.images)?);
+    }
+    let Some(only) = only else {
+        return Ok(tensors);
+    };
+    match opened.session.check(&tensors, &unreadable) {
+        Err(all) if all.fault_list().len() > 1 => Err(all),
+        _ => Err(only),
+    }
+}
+
+/// What an input can be made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Medium {
+    Text,
+    Image,
+    Sound,
+}
+
+impl Medium {
+    fn of(spec: &IoSpec) -> Option<Self> {
+        match spec.preprocessing.as_ref()?.r#type.as_str() {
+            "tokenization" => Some(Self::Text),
+            // Document 004 calls the steps of preparing a picture by these names.
+            "image" | "normalization" | "resize" => Some(Self::Image),
+            "audio" => Some(Self::Sound),
+            _ => None,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Image => "a picture",
+            Self::Sound => "sound",
+        }
+    }
+}
+
+/// The one input that is made from `medium`.
+fn made_from<'a>(opened: &Opened, free: &[&'a IoSpec], medium: Medium) -> Result<&'a IoSpec> {
+    let mut found = free.iter().filter(|spec| Medium::of(spec) == Some(medium));
+    match (found.next(), found.next()) {
+        (Some(spec), None) => Ok(spec),
+        (None, _) => Err(none_made_from(opened, medium)),
+        (Some(_), Some(_)) => Err(Error::usage(
+            "input-medium",
+            format!("several inputs are made from {}", medium.word()),
+        )
+        .hint("give all but one of them by name with --input")),
+    }
+}
+
+fn none_made_from(opened: &Opened, medium: Medium) -> Error {
+    let inputs = opened.io.io.inputs.iter();
+    let names: Vec<String> = inputs.map(|spec| quoted(&spec.name).to_string()).collect();
+    Error::usage(
+        "input-medium",
+        format!("no input is made from {}", medium.word()),
+    )
+    .in_file(&opened.path)
+    .hint(format!(
+        "give tensors with --input; the graph takes {}",
+        names.join(", ")
+    ))
+}
+
+/// Every input that a tokenizer fills.
+fn from_texts(
+    opened: &Opened,
+    free: &[&IoSpec],
+    texts: &[(String, Option<String>)],
+) -> Result<BTreeMap<String, Tensor>> {
+    let filled: Vec<&IoSpec> = free
+        .iter()
+        .copied()
+        .filter(|spec| Medium::of(spec) == Some(Medium::Text))
+        .collect();
+    let Some(how) = filled.first().and_then(|spec| spec.preprocessing.as_ref()) else {
+        return Err(none_made_from(opened, Medium::Text));
+    };
+    // Inputs that come out of a tokenizer even where only one of them says so.
+    let specs: Vec<TensorSpec> = free
+        .iter()
+        .filter(|spec| Medium::of(spec) == Some(Medium::Text) || is_text_input(&spec.name))
+        .map(|spec| spec.tensor_spec())
+        .collect();
+    let files = TokenizerFiles::gather(|name| beside(opened, how.tokenizer.as_ref(), name))?;
+    let config = TextConfig::from_manifest(how.config.as_ref())?;
+    let processor =
+        TextProcessor::new(&files, &config).map_err(|error| error.in_file(&opened.path))?;
+    let texts: Vec<Text<'_>> = texts
+        .iter()
+        .map(|(text, pair)| Text {
+            text,
+            pair: pair.as_deref(),
+        })
+        .collect();
+    processor.tensors(&texts, &specs)
+}
+
+/// A file of the tokenizer, which lies where the manifest names its main file.
+fn beside(opened: &Opened, main: Option<&RelativePath>, name: &str) -> Result<Option<Bytes>> {
+    let Some(main) = main else {
+        return opened.files.read(name);
+    };
+    let known = TokenizerFiles::NAMES.contains(&main.file_name());
+    if name == TOKENIZER && !known {
+        return opened.files.read(main.as_str());
+    }
+    match main.as_str().rsplit_once('/') {
+        Some((folder, _)) => opened.files.read(&format!("{folder}/{name}")),
+        None => opened.files.read(name),
+    }
+}
+
+fn from_images(spec: &IoSpec, images: &[PathBuf]) -> Result<Tensor> {
+    let config = spec
+        .preprocessing
+        .as_ref()
+        .and_then(|how| how.config.as_ref());
+    let tensor = spec.tensor_spec();
+    let config = ImageConfig::from_manifest(config, &tensor)?;
+    let processor = ImageProcessor::new(config, &tensor)?;
+    let files = read_all(images)?;
+    if let [only] = files.as_slice() {
+        // A single picture can be named in the error.
+        return processor
+            .tensor(only)
+            .map_err(|error| error.in_file(&images[0]));
+    }
+    let files: Vec<&[u8]> = files.iter().map(Bytes::as_ref).collect();
+    processor.tensors(&files)
+}
+
+fn read_all(paths: &[PathBuf]) -> Result<Vec<Bytes>> {
+    let read = |path: &PathBuf| OpenedFile::open(path as &Path)?.contents(MAX_MEDIA_BYTES);
+    paths.iter().map(read).collect()
+}
+
+/// What was given by name.
+#[derive(Default)]
+struct Named {
+    tensors: BTreeMap<String, Tensor>,
+    /// Values that are no tensors of the type that the contract states, with what is wrong.
+    unreadable: BTreeMap<String, String>,
+    /// The error of one of them.
+    only: Option<Error>,
+}
+
+/// Reads every named input as the element type that the contract states.
+fn named(session: &Session, inputs: &[(String, InputValue)]) -> Result<Named> {
+    let mut named = Named::default();
+    for (name, value) in inputs {
+        if named.tensors.contains_key(name) || named.unreadable.contains_key(name) {
+            return Err(Error::usage("input-twice", "the input is given twice").at(place(name)));
+        }
+        let mut specs = session.contract().inputs.iter();
+        let tensor = match specs.find(|spec| spec.name == *name) {
+            Some(spec) => tensor(spec, value),
+            // The session reports a name that the graph does not have.
+            None => Ok(Tensor::scalar(0.0_f32)),
+        };
+        match tensor {
+            Ok(tensor) => drop(named.tensors.insert(name.clone(), tensor)),
+            Err(error) if matches!(error.kind(), ErrorKind::Usage | ErrorKind::Malformed) => {
+                named.unreadable.insert(name.clone(), in_one_line(&error));
+                named.only = Some(error.at(place(name)));
+            }
+            Err(error) => return Err(error.at(place(name))),
+        }
+    }
+    Ok(named)
+}
+
+/// The message of an error with its faults, for a list of faults.
+fn in_one_line(error: &Error) -> String {
+    let text = error.to_string();
+    let parts: Vec<&str> = text
+        .lines()
+        .map(|line| line.trim_start_matches(['-', ' ']))
+        .collect();
+    parts.join(": ")
+}
+
+fn place(name: &str) -> String {
+    format!("input {}", quoted(name))
+}
+
+fn tensor(spec: &TensorSpec, value: &InputValue) -> Result<Tensor> {
+    match value {
+        InputValue::Npy(path) => Tensor::read_npy(path, MAX_INPUT_BYTES),
+        InputValue::JsonFile(path) => {
+            let bytes = OpenedFile::open(path)?.contents(json::MAX_BYTES)?;
+            json::parse(&bytes)
+                .and_then(|value| Tensor::from_json(&value, spec.dtype))
+                .map_err(|error| error.in_file(path))
+        }
+        InputValue::Json(text) => {
+            let value: Value = json::parse(text.as_bytes()).map_err(|error| {
+                Error::usage(
+                    "input-json",
+                    "the value is neither JSON nor the name of a file",
+                )
+                .found(quoted(text).to_string())
+                .hint("write NAME=[[1, 2]], NAME=FILE.npy or NAME=@FILE.json")
+                .caused_by(error)
+            })?;
+            Tensor::from_json(&value, spec.dtype).map_err(|error| {
+                Error::usage(
+                    "input-value",
+                    format!("the value is no {} tensor", spec.dtype),
+                )
+                .faults(vec![error.to_string()])
+                .caused_by(error)
+            })
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! One inference.
+
+mod answer;
+mod feed;
+mod open;
+
+use std::path::PathBuf;
+
+use amphora_error::Result;
+use amphora_runtime::isolate;
+
+pub use answer::{Answer, BundleRan};
+pub use feed::InputValue;
+pub(crate) use open::verified;
+
+use crate::{Engines, Subject};
+
+/// What to run, on what.
+#[derive(Debug)]
+pub struct RunRequest {
+    /// The bundle, package or ONNX file.
+    pub subject: Subject,
+    /// The inputs, by name.
+    pub inputs: Vec<(String, InputValue)>,
+    /// Texts, or pairs of texts, that become the inputs that a tokenizer fills; several are one batch.
+    pub texts: Vec<(String, Option<String>)>,
+    /// Pictures that become the input made for them; several are one batch.
+    pub images: Vec<PathBuf>,
+    /// The engine.
+    pub engines: Engines,
+    /// How many labels to report, most probable first; what the manifest says when absent.
+    pub top_k: Option<usize>,
+    /// Replay the golden vectors first.
+    pub verify: bool,
+}
+
+impl RunRequest {
+    /// A run of `subject` without inputs on the default engine.
+    pub fn new(subject: Subject) -> Self {
+        Self {
+            subject,
+            inputs: Vec::new(),
+            texts: Vec::new(),
+            images: Vec::new(),
+            engines: Engines::default(),
+            top_k: None,
+            verify: false,
+        }
+    }
+}
+
+/// Runs one inference. Of a bundle, every byte that is used was compared with the manifest; a
+/// calibration in it is applied, text and pictures become inputs as its manifest says, and so do outputs
+/// answers.
+///
+/// # Errors
+///
+/// [`amphora_error::ErrorKind::Untrusted`] when the bundle is not what was sealed;
+/// [`amphora_error::ErrorKind::Usage`] listing every fault of the inputs.
+pub fn run(request: RunRequest) -> Result<Answer> {
+    let mut opened = open::open(request.subject, &request.engines, request.verify)?;
+    let raw = feed::Raw {
+        inputs: &request.inputs,
+        texts: &request.texts,
+        images: &request.images,
+    };
+    let inputs = feed::tensors(&opened, &raw)?;
+    let outputs = opened.session.run(&inputs).map_err(|error| {
+        // That is the model's doing, not that of the inputs.
+        match isolate::has_ended(&error) {
+            true => error.in_file(&opened.path),
+            false => error,
+        }
+    })?;
+    answer::answer(opened, inputs.get("attention_mask"), outputs, request.top_k)
+}
