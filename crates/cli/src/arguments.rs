@@ -224,6 +224,9 @@ pub(crate) struct RunArguments {
     /// A picture (PNG, JPEG, WebP) for the input that is made from one; several are one batch
     #[arg(long, value_name = "FILE")]
     pub(crate) image: Vec<PathBuf>,
+    /// A sound (WAV) for the input that is made from one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audio: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) engine: EngineArgument,
     /// How many labels to show, most probable first (default: what the manifest says, else 3)

@@ -47,7 +47,7 @@ pub(super) fn seal(
     for (part, golden) in subject.parts.iter().zip(golden) {
         add_graph(&mut draft, part, &mut shared)?;
         if let Some(processing) = &processing {
-            processing.describe(draft.graph_mut(part.name)?)?;
+            processing.describe(draft.graph_mut(&part.name)?)?;
         }
         let place = RelativePath::parse(&format!("golden/{}.safetensors", part.name))?;
         let entry = golden.manifest_entry(place, &part.contract);

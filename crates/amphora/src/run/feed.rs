@@ -8,9 +8,10 @@ use amphora_bundle::manifest::IoSpec;
 use amphora_error::{Error, ErrorKind, Result, quoted};
 use amphora_files::{OpenedFile, RelativePath, json};
 use amphora_onnx::TensorSpec;
-use amphora_runtime::{Session, Tensor};
+use amphora_runtime::audio::{AudioConfig, AudioProcessor};
 use amphora_runtime::image::{ImageConfig, ImageProcessor};
 use amphora_runtime::text::{Text, TextConfig, TextProcessor, TokenizerFiles, is_text_input};
+use amphora_runtime::{Session, Tensor};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -39,6 +40,7 @@ pub(super) struct Raw<'a> {
     pub(super) inputs: &'a [(String, InputValue)],
     pub(super) texts: &'a [(String, Option<String>)],
     pub(super) images: &'a [PathBuf],
+    pub(super) audio: Option<&'a Path>,
 }
 
 /// The inputs of the session, by name. What is given by name is not made from text or a picture. A value
@@ -54,9 +56,7 @@ pub(super) fn tensors(opened: &Opened, raw: &Raw<'_>) -> Result<BTreeMap<String,
         .io
         .inputs
         .iter()
-        .filter(|spec| {
-            !tensors.contains_key(&spec.name) && !unreadable.contains_key(&spec.name)
-        })
+        .filter(|spec| !tensors.contains_key(&spec.name) && !unreadable.contains_key(&spec.name))
         .collect();
     if !raw.texts.is_empty() {
         tensors.extend(from_texts(opened, &free, raw.texts)?);
@@ -64,6 +64,11 @@ pub(super) fn tensors(opened: &Opened, raw: &Raw<'_>) -> Result<BTreeMap<String,
     if !raw.images.is_empty() {
         let spec = made_from(opened, &free, Medium::Image)?;
         tensors.insert(spec.name.clone(), from_images(spec, raw.images)?);
+    }
+    if let Some(path) = raw.audio {
+        let spec = made_from(opened, &free, Medium::Audio)?;
+        let sound = from_audio(spec, path).map_err(|error| error.in_file(path))?;
+        tensors.insert(spec.name.clone(), sound);
     }
     let Some(only) = only else {
         return Ok(tensors);
@@ -79,7 +84,7 @@ pub(super) fn tensors(opened: &Opened, raw: &Raw<'_>) -> Result<BTreeMap<String,
 enum Medium {
     Text,
     Image,
-    Sound,
+    Audio,
 }
 
 impl Medium {
@@ -88,7 +93,7 @@ impl Medium {
             "tokenization" => Some(Self::Text),
             // Document 004 calls the steps of preparing a picture by these names.
             "image" | "normalization" | "resize" => Some(Self::Image),
-            "audio" => Some(Self::Sound),
+            "audio" => Some(Self::Audio),
             _ => None,
         }
     }
@@ -97,7 +102,7 @@ impl Medium {
         match self {
             Self::Text => "text",
             Self::Image => "a picture",
-            Self::Sound => "sound",
+            Self::Audio => "sound",
         }
     }
 }
@@ -196,6 +201,16 @@ fn from_images(spec: &IoSpec, images: &[PathBuf]) -> Result<Tensor> {
     }
     let files: Vec<&[u8]> = files.iter().map(Bytes::as_ref).collect();
     processor.tensors(&files)
+}
+
+fn from_audio(spec: &IoSpec, path: &Path) -> Result<Tensor> {
+    let config = spec
+        .preprocessing
+        .as_ref()
+        .and_then(|how| how.config.as_ref());
+    let config = AudioConfig::from_manifest(config.unwrap_or(&serde_json::Map::new()))?;
+    let processor = AudioProcessor::new(config, &spec.tensor_spec())?;
+    processor.tensor(&OpenedFile::open(path)?.contents(MAX_MEDIA_BYTES)?)
 }
 
 fn read_all(paths: &[PathBuf]) -> Result<Vec<Bytes>> {

@@ -26,6 +26,8 @@ pub struct RunRequest {
     pub texts: Vec<(String, Option<String>)>,
     /// Pictures that become the input made for them; several are one batch.
     pub images: Vec<PathBuf>,
+    /// A sound, as a WAV file, that becomes the input made for it.
+    pub audio: Option<PathBuf>,
     /// The engine.
     pub engines: Engines,
     /// How many labels to report, most probable first; what the manifest says when absent.
@@ -42,6 +44,7 @@ impl RunRequest {
             inputs: Vec::new(),
             texts: Vec::new(),
             images: Vec::new(),
+            audio: None,
             engines: Engines::default(),
             top_k: None,
             verify: false,
@@ -63,6 +66,7 @@ pub fn run(request: RunRequest) -> Result<Answer> {
         inputs: &request.inputs,
         texts: &request.texts,
         images: &request.images,
+        audio: request.audio.as_deref(),
     };
     let inputs = feed::tensors(&opened, &raw)?;
     let outputs = opened.session.run(&inputs).map_err(|error| {

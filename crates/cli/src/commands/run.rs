@@ -21,6 +21,7 @@ pub(crate) fn run(context: &Context, arguments: &RunArguments) -> Result<Verdict
             .collect::<Result<_>>()?,
         texts: texts(&arguments.text, &arguments.text_pair)?,
         images: arguments.image.clone(),
+        audio: arguments.audio.clone(),
         engines: context.engines(arguments.engine)?,
         top_k: arguments.top_k,
         verify: arguments.verify,
