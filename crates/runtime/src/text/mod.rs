@@ -4,6 +4,7 @@
 //! * [`TextConfig`]: lengths, padding and special tokens, as a manifest states them.
 //! * [`TextProcessor`]: texts in, [`Encoded`] out, which fills every input of a graph by its name;
 //!   and token ids back to text, all at once or as they come ([`StreamDecoder`]).
+//! * `chat` (feature `generation`): conversations as prompts.
 //!
 //! ```
 //! use amphora_onnx::{Dim, Dtype, TensorSpec};
@@ -39,6 +40,8 @@
 //! the library is an error.
 
 mod build;
+#[cfg(feature = "generation")]
+pub mod chat;
 mod config;
 mod encoded;
 mod files;

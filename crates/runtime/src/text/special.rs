@@ -151,6 +151,12 @@ impl TokenizerConfig {
         ROLES.iter().filter_map(|role| self.roles.get(role))
     }
 
+    /// The parts that are played, with their tokens.
+    #[cfg(feature = "generation")]
+    pub(super) fn named_roles(&self) -> impl Iterator<Item = (&'static str, &AddedToken)> {
+        self.roles.iter().map(|(role, token)| (*role, token))
+    }
+
     /// A switch, where it is stated.
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
         self.fields.get(name)?.as_bool()

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing helper fails the test")]
 
+#[cfg(feature = "generation")]
+mod chat;
 mod sentencepiece;
 mod streaming;
+mod transformers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
