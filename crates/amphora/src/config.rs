@@ -9,6 +9,10 @@ use amphora_files::{OpenedFile, json};
 use bytes::Bytes;
 use serde_json::Value;
 
+/// Beside the weights of an embedding model (sentence-transformers): its configuration may still name
+/// the class with a head that it was trained from.
+const EMBEDDING_MODULES: &str = "modules.json";
+
 /// A configuration as it was given and as it is understood.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -71,19 +75,24 @@ impl Config {
         })
     }
 
-    /// The architecture it describes. `path` is the file it was read from, `checkpoint` the one
+    /// The architecture it describes, without a head of logits over the vocabulary where the checkpoint
+    /// is a directory that holds an embedding model. `path` is the file it was read from, `checkpoint` the one
     /// that carries it otherwise.
     pub(crate) fn architecture(
         &self,
         path: Option<&Path>,
         checkpoint: &Path,
     ) -> Result<Architecture> {
-        Architecture::from_config(&self.value).map_err(|error| match path {
+        let architecture = Architecture::from_config(&self.value).map_err(|error| match path {
             Some(path) => error.in_file(path),
             None => error
                 .in_file(checkpoint)
                 .at("the configuration inside the checkpoint")
                 .hint("name the model's configuration with --config"),
+        })?;
+        Ok(match checkpoint.join(EMBEDDING_MODULES).is_file() {
+            true => architecture.bare(),
+            false => architecture,
         })
     }
 }

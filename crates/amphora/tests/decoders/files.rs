@@ -182,6 +182,30 @@ fn both_graphs_share_one_file_of_weights_and_a_tied_head_is_stored_once() {
 }
 
 #[test]
+fn an_embedding_directory_is_one_graph_whatever_class_its_configuration_names() {
+    let config = config(
+        "qwen3",
+        "Qwen3ForCausalLM",
+        json!({"tie_word_embeddings": true}),
+    );
+    let scratch = tempfile::tempdir().unwrap();
+    let from = scratch.path().join("model");
+    directory(&from, &config);
+    fs_err::write(from.join("modules.json"), "[]").unwrap();
+    let exported = export(&request(&from, &scratch.path().join("model.onnx"))).unwrap();
+    let [graph] = exported.graphs.as_slice() else {
+        panic!("{exported:?}")
+    };
+    let outputs: Vec<&str> = graph
+        .contract
+        .outputs
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    assert_eq!((graph.role, outputs), ("single", vec!["last_hidden_state"]));
+}
+
+#[test]
 fn a_language_model_needs_a_directory() {
     let config = config("llama", "LlamaForCausalLM", json!({}));
     let scratch = tempfile::tempdir().unwrap();

@@ -141,18 +141,22 @@ fn a_batch_padded_on_the_left_is_pytorchs() {
 
 #[test]
 fn hidden_states_of_the_bare_model_are_pytorchs() {
-    let Some(mut scene) = Scene::open("gpt2_tiny") else {
-        return;
-    };
-    // The names keep the prefix of the class with a head.
-    scene.config["architectures"] = json!(["GPT2Model"]);
-    let found = scene.graphs().read(&Batch::one(&scene.whole("input_ids")));
-    let values = found["last_hidden_state"].as_slice::<f32>().unwrap();
-    close(
-        "hidden states",
-        furthest(values, &scene.recorded("hidden_3")),
-    )
-    .unwrap();
+    each(
+        &[("gpt2_tiny", "GPT2Model"), ("llama_tiny", "LlamaModel")],
+        |(name, class)| {
+            let Some(mut scene) = Scene::open(name) else {
+                return Ok(());
+            };
+            // The names keep the prefix of the class with a head, and llama's weights the head.
+            scene.config["architectures"] = json!([class]);
+            let found = scene.graphs().read(&Batch::one(&scene.whole("input_ids")));
+            let values = found["last_hidden_state"].as_slice::<f32>().unwrap();
+            close(
+                "hidden states",
+                furthest(values, &scene.recorded("hidden_3")),
+            )
+        },
+    );
 }
 
 #[test]

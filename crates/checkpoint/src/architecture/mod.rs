@@ -247,6 +247,18 @@ impl Architecture {
         Weights::bind(self, checkpoint)
     }
 
+    /// The model without its head of logits over the vocabulary, where it has one: the hidden states
+    /// that embeddings are pooled from.
+    pub fn bare(self) -> Self {
+        match self {
+            Self::Decoder(config) => Self::Decoder(DecoderConfig {
+                task: DecoderTask::Features,
+                ..config
+            }),
+            other => other,
+        }
+    }
+
     /// The graphs that the model is exported as, in the order of their use.
     pub fn roles(&self) -> &'static [GraphRole] {
         match self {

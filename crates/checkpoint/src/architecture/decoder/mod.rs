@@ -238,12 +238,11 @@ impl DecoderConfig {
             self.add_layer(layer, &mut parameters);
         }
         parameters.extend(self.norm(self.module(family.final_norm), d));
-        if self.task == DecoderTask::CausalLm {
-            parameters.push(Parameter {
-                optional: self.tied,
-                ..Parameter::required(HEAD, [self.vocab_size, d])
-            });
-        }
+        parameters.push(Parameter {
+            // A checkpoint of the class with a head serves the bare decoder too.
+            optional: self.tied || self.task == DecoderTask::Features,
+            ..Parameter::required(HEAD, [self.vocab_size, d])
+        });
         parameters
     }
 
