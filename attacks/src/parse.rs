@@ -12,6 +12,7 @@ mod archive;
 mod external;
 mod media;
 mod planner;
+mod text;
 
 use amphora_bundle::Manifest;
 use amphora_checkpoint::architecture::Architecture;
@@ -25,6 +26,7 @@ pub use archive::archive;
 pub use external::external_data;
 pub use media::{picture, preprocessor, wav};
 pub use planner::{action_space, issues, planner_input, trials};
+pub use text::{chat_template, sentencepiece};
 
 /// An ONNX model without external data: reading, checking, inferring, writing.
 pub fn onnx(bytes: &[u8]) {

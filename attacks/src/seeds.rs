@@ -32,7 +32,7 @@ pub struct Target {
 }
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 15] = [
     Target {
         name: "onnx",
         run: parse::onnx,
@@ -84,6 +84,14 @@ pub const TARGETS: [Target; 13] = [
     Target {
         name: "preprocessor",
         run: parse::preprocessor,
+    },
+    Target {
+        name: "sentencepiece",
+        run: parse::sentencepiece,
+    },
+    Target {
+        name: "chat_template",
+        run: parse::chat_template,
     },
 ];
 
