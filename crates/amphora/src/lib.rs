@@ -66,6 +66,7 @@
 mod archive;
 mod config;
 mod contract;
+mod convert;
 mod engines;
 mod export;
 mod generate;
@@ -100,6 +101,7 @@ pub use amphora_runtime::{
 pub use amphora_verify::{Report, Target, VerifiedBundle};
 pub use archive::{Archived, archive};
 pub use contract::{ContractCheck, ContractsWritten, check_contract, contract, write_contracts};
+pub use convert::Converter;
 pub use engines::{Engines, Isolate, Walls};
 pub use export::{ExportRequest, Exported, ExportedGraph, export};
 pub use generate::{GenerateRequest, Pattern, PromptText, Written, generate};

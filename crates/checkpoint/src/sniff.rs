@@ -52,6 +52,12 @@ fn stranger(file: &[u8]) -> Option<Error> {
     } else if file.starts_with(b"GGUF") {
         not_a_checkpoint("this is a GGUF file, not a checkpoint")
             .hint("use the safetensors file that it was made from")
+    } else if file.get(4..8) == Some(b"ORTM") {
+        not_a_checkpoint("this is a model in ONNX Runtime's own format, not a checkpoint")
+            .hint("export the model as .onnx, and pack that")
+    } else if file.get(4..8) == Some(b"TFL3") {
+        not_a_checkpoint("this is a TensorFlow Lite model, not a checkpoint")
+            .hint("convert it to ONNX in its own environment, and pack that")
     } else if file.starts_with(b"\x93NUMPY") {
         not_a_checkpoint("this is a NumPy array, not a checkpoint")
     } else if file.starts_with(b"\x1f\x8b") {

@@ -100,7 +100,9 @@ fn root(archive: &Archive) -> Result<String> {
             "torchscript",
             "this is a TorchScript program, not a checkpoint",
         )
-        .hint("load it in PyTorch and save its state_dict() as safetensors"));
+        .hint(
+            "export it in PyTorch with torch.onnx.export, or save its state_dict() as safetensors",
+        ));
     }
     Ok(root.to_owned())
 }

@@ -18,7 +18,7 @@ fn every_stranger_is_named() {
         support::archive::Entry::stored("m/constants.pkl", b"\x80\x02)."),
     ]);
     let other = dump(&dict(&[("w", vector("0", 1))]));
-    let rows: [(&[u8], ErrorKind, &str, &str); 19] = [
+    let rows: [(&[u8], ErrorKind, &str, &str); 21] = [
         (b"", ErrorKind::Malformed, "not-a-checkpoint", "empty"),
         (
             b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
@@ -49,6 +49,18 @@ fn every_stranger_is_named() {
             ErrorKind::Malformed,
             "not-a-checkpoint",
             "GGUF",
+        ),
+        (
+            b"\x20\0\0\0ORTM\0\0",
+            ErrorKind::Malformed,
+            "not-a-checkpoint",
+            "ONNX Runtime's own format",
+        ),
+        (
+            b"\x1c\0\0\0TFL3\0\0",
+            ErrorKind::Malformed,
+            "not-a-checkpoint",
+            "TensorFlow Lite",
         ),
         (
             b"\x93NUMPY\x01\0v\0{'descr'",

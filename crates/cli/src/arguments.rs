@@ -112,6 +112,9 @@ pub(crate) struct PackArguments {
     /// The model's or experiment's configuration, JSON or YAML
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The signature of a SavedModel (default: serving_default)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) signature: Option<String>,
     /// The bundle's name, such as 'vision/resnet50' (default: from the configuration or the file)
     #[arg(long)]
     pub(crate) name: Option<String>,

@@ -35,6 +35,12 @@ pub(crate) fn home() -> Option<PathBuf> {
     data.map(|data| data.join("amphora"))
 }
 
+/// The folders in which commands are looked for.
+pub(crate) fn path() -> Vec<PathBuf> {
+    let path = variable("PATH").unwrap_or_default();
+    std::env::split_paths(&path).collect()
+}
+
 /// Where ONNX Runtime may be: the library that `ORT_DYLIB_PATH` names, else Python environments
 /// (active, on the `PATH`, in `AMPHORA_HOME`), `node_modules` here and in `AMPHORA_HOME`, and the
 /// system's library folders.
@@ -45,8 +51,7 @@ pub(crate) fn ort_location() -> OrtLocation {
         .filter_map(|name| variable(name).map(PathBuf::from))
         .collect();
     python.extend(home.clone());
-    let path = variable("PATH").unwrap_or_default();
-    for folder in std::env::split_paths(&path) {
+    for folder in path() {
         if folder.join("python3").is_file() {
             python.extend(folder.parent().map(Path::to_owned));
         }

@@ -10,6 +10,30 @@ pub(crate) fn refuse_other_formats(bytes: &[u8]) -> Result<()> {
     Err(Error::malformed("not-onnx", format!("this is {what}, not an ONNX model")).hint(hint))
 }
 
+/// A Core ML model starts like an ONNX file, with a small version (field 1), and a description
+/// (field 2); then comes its kind, a message with a field number from 200 on, which ONNX does not have.
+fn is_core_ml(bytes: &[u8]) -> bool {
+    let [0x08, 1..=0x20, 0x12, rest @ ..] = bytes else {
+        return false;
+    };
+    let kind = varint(rest).and_then(|(length, rest)| {
+        let after = rest.get(usize::try_from(length).ok()?..)?;
+        varint(after)
+    });
+    kind.is_some_and(|(key, _)| key & 7 == 2 && (200..=3000).contains(&(key >> 3)))
+}
+
+/// A varint of at most five bytes, and what follows it.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let last = bytes.iter().take(5).position(|byte| *byte < 0x80)?;
+    let (number, rest) = bytes.split_at(last + 1);
+    let value = number
+        .iter()
+        .rev()
+        .fold(0_u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
+    Some((value, rest))
+}
+
 /// What the file is, and what to do about it.
 fn recognize(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     const ARCHIVE: &str = "unpack it, and name the .onnx file inside";
@@ -48,6 +72,24 @@ fn recognize(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     }
     if bytes.get(4..8) == Some(b"ORTM") {
         return Some(("a model in ONNX Runtime's own format", "export it as .onnx"));
+    }
+    if bytes.get(4..8) == Some(b"TFL3") {
+        return Some((
+            "a TensorFlow Lite model",
+            "convert it in its own environment: python -m tf2onnx.convert --tflite FILE --output model.onnx",
+        ));
+    }
+    if bytes.starts_with(b"GGUF") {
+        let hint = "export the safetensors checkpoint that it was made from: 'amphora export'";
+        return Some(("a GGUF file", hint));
+    }
+    if bytes.starts_with(b"\x89HDF\r\n\x1a\n") {
+        let hint = "save it in TensorFlow as a SavedModel, and pack that";
+        return Some(("an HDF5 file (Keras)", hint));
+    }
+    if is_core_ml(bytes) {
+        let hint = "take the model that it was converted from";
+        return Some(("a Core ML model", hint));
     }
     let text = bytes.trim_ascii_start();
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);

@@ -6,7 +6,7 @@ use amphora_bundle::{Name, Store, Timestamp, Version};
 use amphora_error::{Error, Result, quoted};
 use amphora_verify::Target;
 
-use crate::Engines;
+use crate::{Converter, Engines};
 
 /// What to pack, and what to put beside it.
 #[derive(Debug, Clone)]
@@ -15,6 +15,10 @@ pub struct PackRequest {
     pub store: Store,
     /// An ONNX file, or a checkpoint of a known architecture.
     pub model: PathBuf,
+    /// The signature of a SavedModel; `serving_default` when absent.
+    pub signature: Option<String>,
+    /// What converts a SavedModel.
+    pub converter: Option<Converter>,
     /// The configuration, JSON or YAML.
     pub config: Option<PathBuf>,
     /// The name; from the configuration or the file when absent.
@@ -53,6 +57,8 @@ impl PackRequest {
         Self {
             store,
             model: model.into(),
+            signature: None,
+            converter: None,
             config: None,
             name: None,
             version: "0.1.0".to_owned(),

@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use amphora_bundle::MAIN_GRAPH;
-use amphora_bundle::manifest::{Dependencies, Framework, Io, Performance, Requirements, Source};
+use amphora_bundle::manifest::{
+    Dependencies, Framework, Io, Performance, Requirements, Source, effective_io,
+};
 use amphora_checkpoint::architecture::GraphRole;
-use amphora_checkpoint::{Checkpoint, Format, Limits as CheckpointLimits};
+use amphora_checkpoint::{Checkpoint, Format, Limits as CheckpointLimits, SavedModel};
 use amphora_error::{Error, ErrorKind, Result};
 use amphora_export::ExportOptions;
+use amphora_files::durable::{self, StagingDirectory};
 use amphora_files::{Directory, OpenedFile, sha256};
 use amphora_onnx::{Contract, Limits, Model};
 use bytes::Bytes;
@@ -15,6 +18,7 @@ use bytes::Bytes;
 use super::{PackRequest, directory};
 use crate::config::Config;
 use crate::export::{Graph, graph_of, parent_of};
+use crate::io_schema::signature_io;
 use crate::source::{ModelFile, kind_of};
 
 /// A model that is about to be packed, with what is known about where it came from.
@@ -80,6 +84,9 @@ impl Subject {
     pub(super) fn read(request: &PackRequest, step: &dyn Fn(&str)) -> Result<Self> {
         let path = &request.model;
         step("reading the model");
+        if SavedModel::is_at(path) {
+            return Self::of_saved_model(request, step);
+        }
         if path.is_dir() {
             let opened = Checkpoint::open(path, &CheckpointLimits::default());
             return match (opened, directory::onnx_file(path)?) {
@@ -105,6 +112,44 @@ impl Subject {
                 Self::of_checkpoint(request, checkpoint, step)
             }
         }
+    }
+
+    /// Converts a SavedModel; the graph must have what its signature says.
+    fn of_saved_model(request: &PackRequest, step: &dyn Fn(&str)) -> Result<Self> {
+        let path = &request.model;
+        let model = SavedModel::open(path, &CheckpointLimits::default())?;
+        let (name, signature) = model
+            .signature(request.signature.as_deref())
+            .map_err(|error| error.in_file(path))?;
+        let stated = signature_io(signature)?;
+        let converter = request.converter.as_ref().ok_or_else(|| absent(path))?;
+        step("converting the SavedModel with tf2onnx");
+        durable::create_directory(request.store.path())?;
+        let staging = StagingDirectory::create_in(request.store.path())?;
+        let output = staging.path().join("model.onnx");
+        converter.convert(path, name, &output)?;
+        step("checking the model");
+        let mut subject = Self::of_onnx(request, &OpenedFile::open(&output)?)?;
+        let contract = &subject.entry()?.contract;
+        let known = effective_io(Some(&stated), contract, true, &|_| false)
+            .map_err(|error| error.in_file(path))?;
+        subject.source = Source {
+            format: "saved_model".to_owned(),
+            sha256: model.sha256,
+            size: model.size,
+        };
+        subject.stated = Some(Stated {
+            framework: Framework {
+                name: "tensorflow".to_owned(),
+                version: None,
+            },
+            format: "saved_model".to_owned(),
+            io: known.io,
+            requirements: None,
+            performance: None,
+            dependencies: None,
+        });
+        Ok(subject)
     }
 
     fn of_onnx(request: &PackRequest, file: &OpenedFile) -> Result<Self> {
@@ -181,6 +226,18 @@ impl Subject {
             _ => "checkpoint.pt",
         }
     }
+}
+
+fn absent(path: &Path) -> Error {
+    Error::unsupported(
+        "tf2onnx-absent",
+        "a SavedModel runs after conversion to ONNX, and tf2onnx, which does that, is not installed here",
+    )
+    .in_file(path)
+    .hint(
+        "pip install tf2onnx tensorflow, or convert it elsewhere and pack the ONNX file; \
+         amphora contract says what it takes and gives",
+    )
 }
 
 /// Format, digest and size of a checkpoint: of its file, and where it has several, of the list that

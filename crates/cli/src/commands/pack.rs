@@ -1,13 +1,18 @@
 //! `amphora pack`.
 
-use amphora::{PackRequest, Packed, Result};
+use amphora::{Converter, PackRequest, Packed, Result};
 
 use crate::arguments::PackArguments;
 use crate::commands::{Context, Verdict, target};
+use crate::environment;
 use crate::text::{counted, row, size, table};
 
 pub(crate) fn run(context: &Context, arguments: PackArguments) -> Result<Verdict> {
     let request = PackRequest {
+        converter: Converter::is_needed_for(&arguments.model)
+            .then(|| Converter::find(&environment::path()))
+            .flatten(),
+        signature: arguments.signature,
         config: arguments.config,
         name: arguments.name,
         version: arguments.version,

@@ -17,6 +17,8 @@ mod bundles;
 // The reference fixtures, from file to answer.
 mod fixtures;
 mod generate;
+// Old manifests, SavedModels, checkpoint directories.
+mod packages;
 // Engines in processes of their own: which models, what is remembered, no orphans.
 mod walls;
 // The planner: recorded trials to archives, datasets and winners.

@@ -210,6 +210,25 @@ fn damaged_encodings_are_refused_by_rule() {
             Malformed,
             "not-onnx",
         ),
+        (
+            "TensorFlow Lite",
+            b"\x1c\0\0\0TFL3".to_vec(),
+            Malformed,
+            "not-onnx",
+        ),
+        ("GGUF", b"GGUF\x03\0\0\0".to_vec(), Malformed, "not-onnx"),
+        (
+            "HDF5",
+            b"\x89HDF\r\n\x1a\n\0".to_vec(),
+            Malformed,
+            "not-onnx",
+        ),
+        (
+            "Core ML",
+            b"\x08\x04\x12\x02\x0a\0\xc2\x0c\0".to_vec(),
+            Malformed,
+            "not-onnx",
+        ),
         ("text", b"hello, world\n".to_vec(), Malformed, "group"),
     ];
     let rows: Vec<_> = rows
