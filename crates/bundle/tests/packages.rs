@@ -197,7 +197,7 @@ fn other_shapes_are_refused_with_their_line() {
             "resources",
             "  requirements:\n",
             "  resources:\n",
-            "line 33",
+            "line 32",
             "spec.requirements",
         ),
         (

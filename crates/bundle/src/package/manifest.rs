@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use amphora_error::{Error, Result, quoted};
 use amphora_files::{Digest, RelativePath};
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::rules;
 use crate::manifest::{
@@ -137,7 +138,7 @@ pub struct PackageFormat {
 
 /// One file; size 0 and no digest where nobody knew them when the manifest was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a file as {path, size, sha256}")]
+#[serde(deny_unknown_fields)]
 pub struct PackageFile {
     /// The path inside the package.
     pub path: RelativePath,
@@ -205,7 +206,7 @@ impl PackageManifest {
     /// [`amphora_error::ErrorKind::Malformed`]: for what is not such a document with line and
     /// column, for broken rules (`package-manifest`) listing all of them.
     pub fn parse(bytes: &[u8], level: Level) -> Result<Self> {
-        let mut manifest: Self = yaml::read(bytes).map_err(explained)?;
+        let mut manifest: Self = yaml::read(bytes).map_err(|error| explained(error, bytes))?;
         // Installers write an empty schema where they know none.
         let empty = |io: &Io| io.inputs.is_empty() && io.outputs.is_empty();
         if manifest.spec.io.as_ref().is_some_and(empty) {
@@ -294,14 +295,18 @@ fn segment(text: &str) -> String {
 }
 
 /// Points from the shapes that documentation shows to those that are read.
-fn explained(error: Error) -> Error {
-    let message = error.message();
-    let hint = if message.contains("`resources`") {
-        "what the model needs stands under spec.requirements"
-    } else if message.contains("{path, size, sha256}") {
-        "write every file of spec.format.files as a mapping of path, size and sha256"
-    } else {
+fn explained(error: Error, bytes: &[u8]) -> Error {
+    let Ok(document) = yaml::read::<Value>(bytes) else {
         return error;
     };
-    error.hint(hint)
+    let spec = &document["spec"];
+    let files = spec["format"]["files"].as_array();
+    if spec.get("resources").is_some() {
+        return error.hint("what the model needs stands under spec.requirements");
+    }
+    match files.is_some_and(|files| files.iter().any(Value::is_string)) {
+        true => error
+            .hint("write every file of spec.format.files as a mapping of path, size and sha256"),
+        false => error,
+    }
 }
