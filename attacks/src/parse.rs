@@ -15,11 +15,12 @@ mod planner;
 mod text;
 
 use amphora_bundle::Manifest;
+use amphora_bundle::package::{Level, PackageManifest};
 use amphora_checkpoint::architecture::Architecture;
-use amphora_checkpoint::{Checkpoint, Safetensors, Tensor};
+use amphora_checkpoint::{Checkpoint, Safetensors, SavedModel, Tensor};
 use amphora_error::{Error, printable};
 use amphora_files::json;
-use amphora_onnx::{Model, write};
+use amphora_onnx::{Dtype, Model, write};
 use bytes::Bytes;
 
 pub use archive::archive;
@@ -114,8 +115,49 @@ pub fn safetensors(bytes: &[u8]) {
     rewritten(&file);
 }
 
-/// A manifest, and the YAML and JSON documents beneath it.
+/// The signatures of a SavedModel.
+pub fn saved_model(bytes: &[u8]) {
+    let limits = amphora_checkpoint::Limits::default();
+    let model = match SavedModel::from_bytes(bytes, &limits) {
+        Ok(model) => model,
+        Err(error) => return presentable(&error),
+    };
+    for signature in model.signatures.values() {
+        for tensor in signature.inputs.values().chain(signature.outputs.values()) {
+            assert!(Dtype::from_name(tensor.dtype).is_ok(), "{}", tensor.dtype);
+            let rank = tensor.shape.as_ref().map_or(0, Vec::len);
+            assert!(rank <= limits.rank, "{rank} dimensions");
+        }
+    }
+    if let Err(error) = model.signature(None) {
+        presentable(&error);
+    }
+}
+
+/// The manifest of a package.
+fn package_manifest(bytes: &[u8]) {
+    let manifest = match PackageManifest::parse(bytes, Level::Install) {
+        Ok(manifest) => manifest,
+        Err(error) => return presentable(&error),
+    };
+    if let Err(error) = manifest.check(Level::Publish) {
+        presentable(&error);
+    }
+    if let Err(error) = manifest.bundle_name() {
+        presentable(&error);
+    }
+    let again = manifest
+        .to_yaml()
+        .and_then(|yaml| PackageManifest::parse(yaml.as_bytes(), Level::Install));
+    match again {
+        Ok(again) => assert_eq!(manifest, again),
+        Err(error) => panic!("an accepted manifest is refused once it is written: {error:?}"),
+    }
+}
+
+/// A manifest of a bundle or a package, and the YAML and JSON documents beneath it.
 pub fn manifest(bytes: &[u8]) {
+    package_manifest(bytes);
     if let Err(error) = amphora_bundle::parse_yaml(bytes) {
         presentable(&error);
     }

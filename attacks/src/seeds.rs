@@ -32,7 +32,7 @@ pub struct Target {
 }
 
 /// Every fuzz target.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     Target {
         name: "onnx",
         run: parse::onnx,
@@ -52,6 +52,10 @@ pub const TARGETS: [Target; 15] = [
     Target {
         name: "manifest",
         run: parse::manifest,
+    },
+    Target {
+        name: "saved_model",
+        run: parse::saved_model,
     },
     Target {
         name: "archive",

@@ -353,7 +353,8 @@ fn names_and_versions_of_bundles_are_made_of_those_of_packages() {
 
 #[test]
 fn a_directory_is_a_package_only_where_nothing_of_a_bundle_is() {
-    let rows: [(&str, &[(&str, &str)], bool); 5] = [
+    type Files = &'static [(&'static str, &'static str)];
+    let rows: [(&str, Files, bool); 5] = [
         ("a manifest", &[("manifest.yaml", WHOLE)], true),
         ("nothing", &[], false),
         (
