@@ -83,8 +83,7 @@ mod source;
 mod subject;
 mod verify;
 
-pub use amphora_bundle::manifest::Sampling;
-pub use amphora_bundle::manifest::{EffectiveIo, IoSource, IoSpec};
+pub use amphora_bundle::manifest::{EffectiveIo, IoSource, IoSpec, Sampling};
 pub use amphora_bundle::package::Level;
 pub use amphora_bundle::{
     ArchiveFormat, Comparison, ImportLimits, Package, Publication, Store, Summary, Timestamp,
@@ -104,7 +103,7 @@ pub use contract::{ContractCheck, ContractsWritten, check_contract, contract, wr
 pub use convert::Converter;
 pub use engines::{Engines, Isolate, Walls};
 pub use export::{ExportRequest, Exported, ExportedGraph, export};
-pub use generate::{GenerateRequest, Pattern, PromptText, Written, generate};
+pub use generate::{Chat, GenerateRequest, Pattern, PromptText, Written, generate};
 pub use import::{ImportRequest, Imported, import};
 pub use inspect::{
     BundleInspection, GraphInspection, Inspection, NodeInspection, OnnxInspection,

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use amphora::{GenerateRequest, Pattern, PromptText, Result, Sampling, Subject, Written, json};
+use amphora::{
+    Chat, GenerateRequest, Pattern, PromptText, Result, Sampling, Subject, Written, json,
+};
 use clap::Args;
 
 use crate::arguments::EngineArgument;
@@ -15,11 +17,20 @@ pub(crate) struct GenerateArguments {
     /// A bundle of a language model
     pub(crate) bundle: String,
     /// The beginning of a text; may be given several times, the texts are then written together
-    #[arg(long, value_name = "TEXT", required_unless_present = "prompt_file")]
+    #[arg(long, value_name = "TEXT", required_unless_present_any = ["prompt_file", "messages"])]
     pub(crate) prompt: Vec<String>,
     /// A file that holds the beginning of a text; may be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) prompt_file: Vec<PathBuf>,
+    /// Take each prompt for what a user says, and put it into the model's chat template
+    #[arg(long)]
+    pub(crate) chat: bool,
+    /// What each conversation begins with, in the part of the system
+    #[arg(long, value_name = "TEXT", requires = "chat")]
+    pub(crate) system: Option<String>,
+    /// A JSON file that holds a conversation, a list of {role, content}; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) messages: Vec<PathBuf>,
     /// Most tokens to write for each prompt
     #[arg(long, value_name = "N", default_value_t = 128)]
     pub(crate) max_new_tokens: usize,
@@ -69,6 +80,9 @@ pub(crate) fn run(context: &Context, arguments: &GenerateArguments) -> Result<Ve
     let request = GenerateRequest {
         subject: Subject::resolve(&context.store()?, &arguments.bundle)?,
         prompts,
+        chat: arguments.chat.then(|| Chat {
+            system: arguments.system.clone(),
+        }),
         pattern: pattern(arguments)?,
         max_new_tokens: arguments.max_new_tokens,
         sampling: Sampling {
@@ -98,11 +112,12 @@ pub(crate) fn run(context: &Context, arguments: &GenerateArguments) -> Result<Ve
     Ok(Verdict::Yes)
 }
 
-/// The prompts on the command line, then those in files.
+/// The prompts on the command line, then those in files, then conversations.
 fn prompts(arguments: &GenerateArguments) -> Vec<PromptText> {
     let typed = arguments.prompt.iter().cloned().map(PromptText::Plain);
     let files = arguments.prompt_file.iter().cloned().map(PromptText::File);
-    typed.chain(files).collect()
+    let conversations = arguments.messages.iter().cloned().map(PromptText::Messages);
+    typed.chain(files).chain(conversations).collect()
 }
 
 fn pattern(arguments: &GenerateArguments) -> Result<Option<Pattern>> {

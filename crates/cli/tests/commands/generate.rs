@@ -205,6 +205,56 @@ fn what_is_complete_keeps_the_pattern() {
 }
 
 #[test]
+fn a_conversation_becomes_the_recorded_prompt() {
+    let Some(scene) = with_language_model() else {
+        return;
+    };
+    let recorded = amphora_testing::fixture("qwen3_tiny/chat_prompts.json").unwrap();
+    let recorded: Value = serde_json::from_slice(&fs_err::read(recorded).unwrap()).unwrap();
+    let length = |text: &Value| text["prompt_tokens"].as_u64().unwrap() as usize;
+    let short = ["--max-new-tokens", "1"];
+    let mut arguments = Vec::new();
+    let cases = recorded.as_array().unwrap();
+    for (number, case) in cases.iter().enumerate() {
+        let mut conversation = case.as_object().unwrap().clone();
+        for key in ["name", "rendered", "ids"] {
+            conversation.remove(key);
+        }
+        let file = format!("{number}.json");
+        scene.write(&file, Value::from(conversation).to_string());
+        arguments.extend(["--messages".to_owned(), file]);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let texts_of_all = texts(&scene, &[&arguments[..], &short].concat());
+    for (case, text) in cases.iter().zip(&texts_of_all) {
+        let ids = case["ids"].as_array().unwrap().len();
+        assert_eq!(length(text), ids, "{}", case["name"]);
+    }
+    let said = ["--chat", "--prompt", "Hello"];
+    let said = texts(&scene, &[&said[..], &short].concat());
+    assert_eq!(
+        cases[0]["messages"],
+        json!([{"role": "user", "content": "Hello"}])
+    );
+    assert_eq!(said[0], texts_of_all[0]);
+    let system = [
+        "--chat",
+        "--system",
+        "You are terse.",
+        "--prompt",
+        "Sum 2 and 3.",
+    ];
+    let system = texts(&scene, &[&system[..], &short].concat());
+    assert_eq!(system[0], texts_of_all[1]);
+    for (file, content) in [("a.json", "[]"), ("b.json", "7"), ("c.json", "[1]")] {
+        scene.write(file, content);
+        let answer = scene.run(&["generate", "lm", "--messages", file]);
+        answer.expect_code(3);
+        assert!(answer.stderr.contains(file), "{}", answer.stderr);
+    }
+}
+
+#[test]
 fn what_was_done_is_said_on_stderr_when_asked() {
     let Some(scene) = with_language_model() else {
         return;

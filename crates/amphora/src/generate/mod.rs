@@ -1,29 +1,32 @@
 //! Text out of a language model.
 
-use std::borrow::Cow;
+mod prompt;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use amphora_bundle::manifest::{Generation, Manifest, Preprocessing, Sampling};
 use amphora_bundle::{Bundle, check_and_keep};
 use amphora_error::{Error, Result};
-use amphora_files::{OpenedFile, RelativePath};
+use amphora_files::RelativePath;
 use amphora_runtime::generation::{
     Constraint, Generated, GenerationOptions, Generator, Grammar, GrammarCompiler, Prompt,
 };
-use amphora_runtime::text::{Text, TextConfig, TextProcessor, TokenizerFiles};
+use amphora_runtime::text::{TextConfig, TextProcessor, TokenizerFiles};
 use amphora_runtime::{Engine, Session, SessionOptions, isolate};
 use serde::Serialize;
 use serde_json::Value;
 
+pub use prompt::{Chat, PromptText};
+
+use self::prompt::Reader;
 use crate::inspect::decoded;
 use crate::run::verified;
 use crate::{BundleRan, Engines, Subject};
 
-/// Largest file of a prompt, in bytes.
-const MAX_PROMPT_BYTES: u64 = 16 << 20;
+/// The name by which a tokenizer's reader knows a chat template.
+const CHAT_TEMPLATE: &str = "chat_template.jinja";
 
 /// What to write, with what.
 #[derive(Debug)]
@@ -32,6 +35,8 @@ pub struct GenerateRequest {
     pub subject: Subject,
     /// What the texts follow, one for each text.
     pub prompts: Vec<PromptText>,
+    /// Set when prompts are what a user says; otherwise a text goes on where its prompt ends.
+    pub chat: Option<Chat>,
     /// What the texts must be like.
     pub pattern: Option<Pattern>,
     /// Most tokens for each text.
@@ -48,15 +53,6 @@ pub struct GenerateRequest {
     pub engines: Engines,
     /// Replay the golden vectors first.
     pub verify: bool,
-}
-
-/// What a text follows.
-#[derive(Debug, Clone)]
-pub enum PromptText {
-    /// The beginning of the text.
-    Plain(String),
-    /// A file that holds the beginning of the text, to its last byte.
-    File(PathBuf),
 }
 
 /// What a text must be like.
@@ -90,7 +86,7 @@ pub struct Written {
 ///
 /// [`amphora_error::ErrorKind::Usage`] when the subject is no language model, a prompt is empty or too
 /// long, or a pattern cannot be followed; [`amphora_error::ErrorKind::NotFound`] when the bundle has no
-/// tokenizer; [`amphora_error::ErrorKind::Untrusted`] when it is not what was sealed; those of
+/// tokenizer, or a conversation no chat template; [`amphora_error::ErrorKind::Untrusted`] when it is not what was sealed; those of
 /// `on_text`.
 pub fn generate(
     request: GenerateRequest,
@@ -100,15 +96,16 @@ pub fn generate(
     let (ran, place) = (BundleRan::of(&bundle), bundle.path().to_owned());
     let engine = request.engines.for_bundle(&bundle.id())?;
     let mut parts = Parts::read(bundle, &request.engines, &engine, request.verify)?;
-    let text = TextProcessor::new(&parts.files, &parts.text)?;
+    let chat = request.chat.as_ref();
+    let reader = Reader::new(&parts.files, &parts.text, &request.prompts, chat)?;
     let vocabulary = parts.generator.vocabulary();
-    let grammar = grammar(&text, vocabulary, request.pattern.as_ref())?;
+    let text = reader.text()?;
+    let grammar = grammar(text, vocabulary, request.pattern.as_ref())?;
     let mut prompts = Vec::with_capacity(request.prompts.len());
     for prompt in &request.prompts {
-        let encoded = text.encode(&[Text::from(&*prompt.read()?)])?;
         let constraint = grammar.clone();
         prompts.push(Prompt {
-            tokens: encoded.ids(0).to_vec(),
+            tokens: reader.tokens(prompt, chat)?,
             constraint: constraint.map(|grammar| Box::new(grammar) as Box<dyn Constraint>),
             text: Some(text.stream(true)),
         });
@@ -140,23 +137,6 @@ pub fn generate(
         seconds,
         tokens_per_second: tokens as f64 / seconds.max(f64::MIN_POSITIVE),
     })
-}
-
-impl PromptText {
-    fn read(&self) -> Result<Cow<'_, str>> {
-        match self {
-            Self::Plain(text) => Ok(Cow::Borrowed(text)),
-            Self::File(path) => {
-                let bytes = OpenedFile::open(path)?.contents(MAX_PROMPT_BYTES)?;
-                let text = String::from_utf8(bytes.to_vec()).map_err(|source| {
-                    Error::malformed("prompt-utf8", "the prompt is not UTF-8 text")
-                        .in_file(path)
-                        .at(format!("byte {}", source.utf8_error().valid_up_to()))
-                })?;
-                Ok(Cow::Owned(text))
-            }
-        }
-    }
 }
 
 /// The bundle, which must say how it writes.
@@ -235,6 +215,12 @@ impl Parts {
             };
             [session(graphs[0])?, session(graphs[1])?]
         };
+        if let Some(template) = &generation.chat_template
+            && let Some(bytes) = contents.remove(template.file_name())
+        {
+            // Whatever it is called in the bundle.
+            contents.insert(CHAT_TEMPLATE, bytes);
+        }
         Ok(Self {
             generator: Generator::new(prefill, decode, generation)?,
             files: TokenizerFiles::gather(|name| Ok(contents.get(name).cloned()))?,
