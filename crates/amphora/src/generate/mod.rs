@@ -13,7 +13,7 @@ use amphora_files::RelativePath;
 use amphora_runtime::generation::{
     Constraint, Generated, GenerationOptions, Generator, Grammar, GrammarCompiler, Prompt,
 };
-use amphora_runtime::text::{TextConfig, TextProcessor, TokenizerFiles};
+use amphora_runtime::text::{Padding, TextConfig, TextProcessor, TokenizerFiles};
 use amphora_runtime::{Engine, Session, SessionOptions, isolate};
 use serde::Serialize;
 use serde_json::Value;
@@ -260,7 +260,7 @@ fn text_config(manifest: &Manifest) -> Result<TextConfig> {
     Ok(TextConfig {
         max_length: Some(usize::MAX),
         truncation: Some(false),
-        padding: None,
+        padding: Some(Padding::None),
         ..TextConfig::from_manifest(config)?
     })
 }
