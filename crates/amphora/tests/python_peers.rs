@@ -40,6 +40,49 @@ worst = abs(answer.astype("float64") - logits).max() / abs(logits).max()
 print(onnxruntime.__version__, float(worst))
 "##;
 
+/// Runs a text encoder on the token ids that PyTorch was given; prints the version and the largest
+/// difference from its hidden states, as a share of the largest of them.
+const HIDDEN: &str = r##"
+import sys, numpy, onnxruntime
+from safetensors.numpy import load_file
+bundle, vectors = sys.argv[1], load_file(sys.argv[2])
+session = onnxruntime.InferenceSession(bundle + "/models/model.onnx", providers=["CPUExecutionProvider"])
+worst = 0.0
+for text in range(24):
+    ids = vectors[f"ids_{text:02}"][None]
+    inputs = {"input_ids": ids, "attention_mask": numpy.ones_like(ids), "token_type_ids": numpy.zeros_like(ids)}
+    [answer] = session.run(["last_hidden_state"], inputs)
+    expected = vectors[f"last_hidden_state_{text:02}"]
+    difference = abs(answer[0].astype("float64") - expected).max() / max(1.0, abs(expected).max())
+    worst = max(worst, float(difference))
+print(onnxruntime.__version__, worst)
+"##;
+
+#[test]
+fn minilm_computes_what_pytorch_did_on_both() {
+    let Some(folder) = amphora_testing::minilm() else {
+        return;
+    };
+    let peers = [Some("1.16.3"), None];
+    let peers = peers.map(|version| amphora_testing::peer("onnxruntime", version));
+    let scratch = tempfile::tempdir().unwrap();
+    let store = Store::open(scratch.path().join("store")).unwrap();
+    let created = Timestamp::from_unix_seconds(0).unwrap();
+    let request = PackRequest {
+        golden_cases: 5,
+        ..PackRequest::new(store, &folder, created)
+    };
+    let packed = amphora::pack(&request, &|_| {}).unwrap();
+    let vectors = folder.join("vectors.safetensors");
+    let places = [&packed.path, &vectors].map(|path| path.to_string_lossy().into_owned());
+    let rows: Vec<_> = peers.iter().flatten().collect();
+    amphora_testing::each(&rows, |peer| {
+        let printed = peer.run(HIDDEN, &[&places[0], &places[1]]);
+        let worst: f64 = printed.split_whitespace().nth(1).unwrap().parse().unwrap();
+        if worst < 1e-5 { Ok(()) } else { Err(printed) }
+    });
+}
+
 #[test]
 fn the_oldest_and_the_newest_onnx_runtime_run_our_models_in_python() {
     let peers = [
