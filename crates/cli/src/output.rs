@@ -1,7 +1,7 @@
 //! The two streams: data on stdout, words on stderr.
 
 use std::borrow::Cow;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write};
 use std::time::Duration;
 
 use amphora::{Error, ErrorKind, Result, printable};
@@ -193,9 +193,17 @@ fn escape(json: &str) -> String {
     text
 }
 
-/// Writes to stdout and flushes.
+/// Writes words of our own to stdout, styled only for a terminal, and flushes.
 pub(crate) fn write_stdout(bytes: &[u8]) -> Result<()> {
-    let mut stdout = anstream::stdout().lock();
+    write_and_flush(anstream::stdout().lock(), bytes)
+}
+
+/// Writes content that is not our own to stdout, byte for byte, and flushes.
+pub(crate) fn write_content(bytes: &[u8]) -> Result<()> {
+    write_and_flush(io::stdout().lock(), bytes)
+}
+
+fn write_and_flush(mut stdout: impl Write, bytes: &[u8]) -> Result<()> {
     stdout
         .write_all(bytes)
         .and_then(|()| stdout.flush())

@@ -1,5 +1,7 @@
 //! `amphora generate`.
 
+use std::borrow::Cow;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use clap::Args;
 
 use crate::arguments::EngineArgument;
 use crate::commands::{Context, Verdict};
-use crate::output::write_stdout;
+use crate::output::write_content;
 
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArguments {
@@ -77,6 +79,7 @@ pub(crate) struct GenerateArguments {
 pub(crate) fn run(context: &Context, arguments: &GenerateArguments) -> Result<Verdict> {
     let prompts = prompts(arguments);
     let streamed = prompts.len() == 1 && !context.output.is_json();
+    let on_terminal = std::io::stdout().is_terminal();
     let request = GenerateRequest {
         subject: Subject::resolve(&context.store()?, &arguments.bundle)?,
         prompts,
@@ -99,12 +102,13 @@ pub(crate) fn run(context: &Context, arguments: &GenerateArguments) -> Result<Ve
         verify: arguments.verify,
     };
     let written = amphora::generate(request, &mut |_, text| match streamed && !text.is_empty() {
-        true => write_stdout(shown(text).as_bytes()),
+        true => write_content(shown(text, on_terminal).as_bytes()),
         false => Ok(()),
     })?;
     match streamed {
-        true => write_stdout(b"\n")?,
-        false => context.output.answer(&written, words)?,
+        true => write_content(b"\n")?,
+        false if context.output.is_json() => context.output.answer(&written, |_| String::new())?,
+        false => write_content(words(&written).as_bytes())?,
     }
     if arguments.verbose {
         report(context, &written);
@@ -129,9 +133,12 @@ fn pattern(arguments: &GenerateArguments) -> Result<Option<Pattern>> {
     }
 }
 
-/// Text of a model as a terminal may show it: control characters but line ends and tabs are escaped.
-/// `--json` has every character as it is.
-fn shown(text: &str) -> String {
+/// Text of a model as a terminal may show it: control characters but line ends and tabs are escaped. A
+/// file or another program gets every character as it is.
+fn shown(text: &str, on_terminal: bool) -> Cow<'_, str> {
+    if !on_terminal {
+        return Cow::Borrowed(text);
+    }
     let mut shown = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -140,14 +147,18 @@ fn shown(text: &str) -> String {
             _ => shown.push(character),
         }
     }
-    shown
+    Cow::Owned(shown)
 }
 
 /// Several texts, each after a line that counts it.
 fn words(written: &Written) -> String {
+    let on_terminal = std::io::stdout().is_terminal();
     let texts = written.texts.iter().enumerate();
     texts
-        .map(|(number, text)| format!("--- {}\n{}\n", number + 1, shown(&text.text)))
+        .map(|(number, text)| {
+            let text = shown(&text.text, on_terminal);
+            format!("--- {}\n{text}\n", number + 1)
+        })
         .collect()
 }
 
