@@ -46,6 +46,47 @@ for output, value in zip(session.get_outputs(), session.run(None, {'input': vect
 """
 
 
+EMBED_ONNXRUNTIME = """
+import sys, numpy, onnxruntime
+from tokenizers import Tokenizer
+tokenizer = Tokenizer.from_file(sys.argv[2]); tokenizer.enable_truncation(256); tokenizer.enable_padding()
+encoded = tokenizer.encode_batch(sys.argv[3:])
+ids, mask, kinds = (numpy.array([getattr(one, name) for one in encoded]) for name in ('ids', 'attention_mask', 'type_ids'))
+session = onnxruntime.InferenceSession(sys.argv[1], providers=['CPUExecutionProvider'])
+[hidden] = session.run(None, {'input_ids': ids, 'attention_mask': mask, 'token_type_ids': kinds})
+pooled = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdims=True)
+print((pooled / numpy.linalg.norm(pooled, axis=1, keepdims=True))[0][:3])
+"""
+
+
+def minilm_rows(amphora, folder, scratch, environment, python, peer):
+    """Export of the real all-MiniLM-L6-v2, and from the start of a process to the embeddings of texts."""
+    store = scratch / "embeddings"
+    packed = json.loads(subprocess.run(
+        [amphora, "pack", "--model", str(folder), "--name", "minilm", "--golden-cases", "3", "--json", "--store", str(store)],
+        env=environment, check=True, capture_output=True).stdout)
+    bundle = packed["path"]
+    subprocess.run([amphora, "verify", bundle, "--target", "onnx"], env=environment, check=True, capture_output=True)
+    beside = scratch / "model"
+    shutil.copytree(folder, beside)
+    texts = ["The quick brown fox jumps over the lazy dog."] + [f"Sentence {n} of a batch, a little longer." for n in range(31)]
+    rows = [
+        ("export, MiniLM", [amphora, "export", str(beside), "-o", str(scratch / "minilm.onnx")], None, "", lambda: None),
+        ("export --link, MiniLM", [amphora, "export", str(beside), "-o", str(beside / "linked.onnx"), "--link"], None, "",
+         lambda: None),
+    ]
+    for count in (1, 32):
+        given = texts[:count]
+        flags = [word for text in given for word in ("--text", text)]
+        theirs = python(EMBED_ONNXRUNTIME, Path(bundle) / "models/model.onnx", folder / "tokenizer.json", *given)
+        for engine in ("rten", "ort"):
+            ours = [amphora, "run", bundle, "--json", "--engine", engine, "--isolate", "never", *flags]
+            if subprocess.run(ours, env=environment, capture_output=True).returncode == 0:
+                rows.append((f"process start to {count} embedding{'s' * (count > 1)}, {engine}", ours,
+                             theirs if peer else None, "onnxruntime and tokenizers in Python", lambda: None))
+    return rows
+
+
 def milliseconds(command, environment):
     start = time.perf_counter()
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -75,6 +116,7 @@ def main():
     parser.add_argument("--amphora", default="target/release/amphora")
     parser.add_argument("--fixtures", default="../shared/fixtures")
     parser.add_argument("--python", default=sys.executable)
+    parser.add_argument("--minilm", type=Path, help="the directory of all-MiniLM-L6-v2 with its weights")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON instead of a table")
     arguments = parser.parse_args()
@@ -121,6 +163,9 @@ def main():
         ("process start to first answer, bundle", [amphora, "run", str(kept), "--input", f"input={one_row}"],
          python(RUN_ONNXRUNTIME, model, one_row) if runtime else None, "onnxruntime in Python", lambda: None),
     ]
+    if arguments.minilm:
+        peer = importable(arguments.python, "onnxruntime, tokenizers")
+        rows += minilm_rows(amphora, arguments.minilm.resolve(), scratch, environment, python, peer)
     table = []
     for name, ours, peer, peer_name, before in rows:
         mine, theirs = interleaved(arguments.rounds, ours, peer, environment, before)
