@@ -151,6 +151,28 @@ fn the_last_token_of_every_text_is_its_embedding() {
 }
 
 #[test]
+fn a_graph_that_another_exporter_left_in_the_directory_is_taken() {
+    let Some(folder) = fixture("qwen3_embedding_tiny") else {
+        return;
+    };
+    // PyTorch's own export, which leaves the positions to the caller.
+    let copied = copy(&folder);
+    let [weights, graph] = ["model.safetensors", "model.onnx"].map(|name| copied.path().join(name));
+    fs_err::remove_file(weights).unwrap();
+    fs_err::create_dir(copied.path().join("onnx")).unwrap();
+    fs_err::rename(graph, copied.path().join("onnx/model.onnx")).unwrap();
+    let scene = Scene::new();
+    let packed = scene.pack(copied.path()).unwrap();
+    let answer = scene
+        .read(&packed, &["Hello world", "naïve café é"])
+        .unwrap();
+    let vectors = recorded(folder.join("vectors.safetensors"), "embeddings");
+    let expected = [&vectors[..128], &vectors[3 * 128..4 * 128]].concat();
+    let found = answer.embedding.unwrap();
+    assert!(furthest(found.as_slice::<f32>().unwrap(), &expected) < 1e-5);
+}
+
+#[test]
 fn pictures_get_the_recorded_logits() {
     let Some(folder) = fixture("resnet_tiny") else {
         return;

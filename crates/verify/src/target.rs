@@ -20,7 +20,7 @@ pub(crate) struct Entry<'a> {
 pub(crate) fn check(report: &mut Report, manifest: &Manifest, entry: &Entry<'_>) {
     match report.target {
         Target::General => {}
-        Target::Onnx => onnx(report, entry),
+        Target::Onnx => onnx(report, manifest, entry),
         Target::Ios => other(report, manifest, "coreml", "CoreML model package missing"),
         Target::Hailo => other(report, manifest, "hailo", "Hailo HEF file missing"),
     }
@@ -30,7 +30,7 @@ fn fail(report: &mut Report, text: String) {
     report.fail(Stage::Target, ErrorKind::NotReady, text);
 }
 
-fn onnx(report: &mut Report, entry: &Entry<'_>) {
+fn onnx(report: &mut Report, manifest: &Manifest, entry: &Entry<'_>) {
     report.begin("onnx_model_loadable");
     let Some(contract) = entry.contract else {
         return fail(report, "ONNX model file missing or unreadable".to_owned());
@@ -40,7 +40,7 @@ fn onnx(report: &mut Report, entry: &Entry<'_>) {
         fail(report, "ONNX validation failed: see onnx_check".to_owned());
     }
     report.begin("onnx_input_shape");
-    input_shape(report, contract, entry.config);
+    input_shape(report, manifest, contract, entry.config);
     report.begin("onnx_opset_version");
     if contract.opset < LOWEST_OPSET {
         report.warn(format!(
@@ -52,8 +52,25 @@ fn onnx(report: &mut Report, entry: &Entry<'_>) {
 
 /// Compares the graph's inputs with those of the architecture that the configuration describes,
 /// position by position: a foreign exporter may have named them otherwise.
-fn input_shape(report: &mut Report, contract: &Contract, config: Option<&Value>) {
+fn input_shape(
+    report: &mut Report,
+    manifest: &Manifest,
+    contract: &Contract,
+    config: Option<&Value>,
+) {
     let architecture = config.and_then(|config| Architecture::from_config(config).ok());
+    let by_others = manifest.provenance.source.as_ref();
+    if by_others.is_some_and(|source| source.format == "onnx")
+        && matches!(
+            architecture,
+            Some(Architecture::Encoder(_) | Architecture::Decoder(_))
+        )
+    {
+        return report.skip(
+            "onnx_input_shape",
+            "exporters of text models differ in which inputs they leave to the caller",
+        );
+    }
     let Some(ports) = architecture.map(|architecture| architecture.inputs()) else {
         return report.skip(
             "onnx_input_shape",
