@@ -81,7 +81,7 @@ pub use identity::{BundleId, canonical_form, is_payload};
 pub use integrity::{Changed, Checked, IntegrityReport, check_and_keep, check_integrity};
 pub use manifest::{Manifest, ManifestFields, parse_yaml};
 pub use metrics::{parse_labels, parse_metrics};
-pub use name::{Name, Timestamp, Version};
+pub use name::{Name, Timestamp, Version, slug};
 pub use package::Package;
 pub use sealed::Sealed;
 pub use store::{

@@ -10,6 +10,20 @@ use time::format_description::well_known::Rfc3339;
 /// Longest name accepted, in bytes.
 const MAX_NAME: usize = 255;
 
+/// `text` in the alphabet of a segment of a name: lower case, everything else a hyphen, nothing but a
+/// letter or a digit in front. What is left may be empty, or too long for a name.
+pub fn slug(text: &str) -> String {
+    let lower = text.to_lowercase();
+    let mapped: String = lower
+        .chars()
+        .map(|c| match c {
+            'a'..='z' | '0'..='9' | '.' | '_' | '-' => c,
+            _ => '-',
+        })
+        .collect();
+    mapped.trim_start_matches(['.', '_', '-']).to_owned()
+}
+
 /// Implements the text forms of a type that has `parse(&str)` and `as_str()`.
 macro_rules! text_type {
     ($type:ident, $pattern:expr, $description:expr) => {

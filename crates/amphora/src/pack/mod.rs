@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use amphora_bundle::manifest::{FileEntry, Metadata};
-use amphora_bundle::{Bundle, BundleId, Name, Sealed, Summary, Version};
+use amphora_bundle::{Bundle, BundleId, Name, Sealed, Summary, Version, slug};
 use amphora_error::{Error, Result};
 use amphora_files::json;
 use amphora_runtime::Engine;
@@ -239,17 +239,4 @@ fn name(request: &PackRequest, subject: &Subject) -> Result<Name> {
             )
             .hint("give the bundle a name with --name")
         })
-}
-
-/// `text` in the alphabet of names: lower case, everything else a hyphen.
-fn slug(text: &str) -> String {
-    let lower = text.to_lowercase();
-    let mapped: String = lower
-        .chars()
-        .map(|c| match c {
-            'a'..='z' | '0'..='9' | '.' | '_' | '-' => c,
-            _ => '-',
-        })
-        .collect();
-    mapped.trim_start_matches(['.', '_', '-']).to_owned()
 }

@@ -12,7 +12,7 @@ use crate::manifest::{
     ApiVersion, Author, Dependencies, ExecutionFile, Io, Kind, Performance, Registry, Requirements,
     write, yaml,
 };
-use crate::{Name, Timestamp, Version};
+use crate::{Name, Timestamp, Version, slug};
 
 /// How much a package's manifest must say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,7 +250,7 @@ impl PackageManifest {
             Some(namespace) if !namespace.is_empty() => format!("{namespace}/{name}"),
             _ => name.clone(),
         };
-        let segments: Vec<String> = whole.split('/').map(segment).collect();
+        let segments: Vec<String> = whole.split('/').map(slug).collect();
         let kept: Vec<&str> = segments
             .iter()
             .map(String::as_str)
@@ -280,18 +280,6 @@ impl PackageManifest {
             .chain(format.execution_files.iter().map(|file| &file.path))
             .collect()
     }
-}
-
-fn segment(text: &str) -> String {
-    let lower = text.to_lowercase();
-    let mapped: String = lower
-        .chars()
-        .map(|c| match c {
-            'a'..='z' | '0'..='9' | '.' | '_' | '-' => c,
-            _ => '-',
-        })
-        .collect();
-    mapped.trim_start_matches(['.', '_', '-']).to_owned()
 }
 
 /// Points from the shapes that documentation shows to those that are read.
