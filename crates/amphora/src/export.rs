@@ -6,7 +6,7 @@ use amphora_checkpoint::architecture::{Architecture, GraphRole};
 use amphora_checkpoint::{Checkpoint, Limits as CheckpointLimits};
 use amphora_error::{Error, Result};
 use amphora_export::ExportOptions;
-use amphora_files::{Digest, Directory, OpenedFile, RelativePath, durable};
+use amphora_files::{Digest, OpenedFile, RelativePath, durable};
 use amphora_onnx::{Contract, Limits, Model, write};
 use serde::Serialize;
 
@@ -107,7 +107,7 @@ pub fn export(request: &ExportRequest) -> Result<Exported> {
         link,
     };
     let models =
-        models(&architecture, &checkpoint, &options, first).map_err(|error| error.in_file(path))?;
+        models(&architecture, &checkpoint, &options).map_err(|error| error.in_file(path))?;
     if request.link {
         for ((_, model), place) in models.iter().zip(&places) {
             durable::write_file(place, &write::to_bytes(model.proto()))?;
@@ -121,14 +121,17 @@ pub fn export(request: &ExportRequest) -> Result<Exported> {
     Ok(Exported {
         model_type: architecture.model_type(),
         graphs: graphs
-            .map(|((role, _), place)| exported(*role, place))
+            .map(|((role, model), place)| match request.link {
+                // The very bytes of the weights that it points to are in memory.
+                true => exported(*role, model, place),
+                false => exported(*role, &Model::open(&place, &Limits::default())?, place),
+            })
             .collect::<Result<_>>()?,
     })
 }
 
-/// What was written to `path`, read back.
-fn exported(role: GraphRole, path: PathBuf) -> Result<ExportedGraph> {
-    let written = Model::open(&path, &Limits::default())?;
+/// What `written`, which lies at `path`, is.
+fn exported(role: GraphRole, written: &Model, path: PathBuf) -> Result<ExportedGraph> {
     let file = OpenedFile::open(&path)?;
     Ok(ExportedGraph {
         role: role.word(),
@@ -226,19 +229,17 @@ fn save_together(models: &[(GraphRole, Model)], places: &[PathBuf], data_file: b
     Ok(())
 }
 
-/// Builds the graphs of `checkpoint`, which messages call `path`; linked weights are looked for beside
-/// `output`.
+/// Builds the graphs of `checkpoint`, which messages call `path`.
 pub(crate) fn graph_of(
     checkpoint: Checkpoint,
     path: &Path,
     config_path: Option<&Path>,
     options: &ExportOptions,
-    output: &Path,
 ) -> Result<Graph> {
     let config = Config::of(&checkpoint, config_path).map_err(|error| error.in_file(path))?;
     let architecture = config.architecture(config_path, path)?;
     let models =
-        models(&architecture, &checkpoint, options, output).map_err(|error| error.in_file(path))?;
+        models(&architecture, &checkpoint, options).map_err(|error| error.in_file(path))?;
     Ok(Graph {
         checkpoint,
         config,
@@ -247,20 +248,21 @@ pub(crate) fn graph_of(
     })
 }
 
+/// The graphs of a model; linked weights are those that `checkpoint` was decoded from.
 fn models(
     architecture: &Architecture,
     checkpoint: &Checkpoint,
     options: &ExportOptions,
-    output: &Path,
 ) -> Result<Vec<(GraphRole, Model)>> {
     let graphs = amphora_export::export_graphs(architecture, checkpoint, options)?;
     let model = |(role, proto)| {
         let limits = Limits::default();
         let model = match &options.link {
-            Some(_) => {
-                let directory = Directory::open(parent_of(output))?;
+            Some(location) => {
                 let bytes = write::to_bytes(&proto).into();
-                Model::from_bytes(bytes, Some(&directory), &limits)?
+                let files = checkpoint.files().values().cloned();
+                let weights = files.map(|file| (location.to_string(), file)).collect();
+                Model::from_parts(bytes, weights, &limits)?
             }
             None => Model::from_proto(proto, &limits)?,
         };

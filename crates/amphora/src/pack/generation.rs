@@ -24,10 +24,7 @@ pub(super) fn generation(subject: &Subject, files: &AssetFiles) -> Result<Option
     let (Some(prefill), Some(decode)) = (graph("prefill"), graph("decode")) else {
         return Ok(None);
     };
-    let model = subject
-        .config
-        .as_ref()
-        .map_or(&Value::Null, |config| &config.value);
+    let model = subject.config_value();
     let own = match files.content(CONFIG) {
         Some(bytes) => json::parse(&bytes).map_err(|error| error.in_file(CONFIG))?,
         None => Value::Null,

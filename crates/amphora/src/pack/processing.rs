@@ -33,10 +33,7 @@ impl Processing {
     /// Reads the files that were taken from the directory of the model.
     pub(super) fn read(subject: &Subject, files: &AssetFiles) -> Result<Self> {
         let file = |name: &str| Ok(files.content(name));
-        let config = subject
-            .config
-            .as_ref()
-            .map_or(&Value::Null, |config| &config.value);
+        let config = subject.config_value();
         let image = match files.content(IMAGE_CONFIG) {
             Some(bytes) => Some(json::parse(&bytes).map_err(|error| error.in_file(IMAGE_CONFIG))?),
             None => None,

@@ -14,6 +14,7 @@ use amphora_files::durable::{self, StagingDirectory};
 use amphora_files::{Directory, OpenedFile, sha256};
 use amphora_onnx::{Contract, Limits, Model};
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::{PackRequest, directory};
 use crate::config::Config;
@@ -194,7 +195,7 @@ impl Subject {
             false => None,
         };
         let config = request.config.as_deref();
-        let graph = graph_of(checkpoint, path, config, &ExportOptions::default(), path)?;
+        let graph = graph_of(checkpoint, path, config, &ExportOptions::default())?;
         step("checking the model");
         Ok(Self {
             parts: graph
@@ -216,6 +217,13 @@ impl Subject {
         self.parts
             .first()
             .ok_or_else(|| Error::internal("pack-entry", "there is no graph to pack"))
+    }
+
+    /// What the configuration says; nothing where there is none.
+    pub(super) fn config_value(&self) -> &Value {
+        self.config
+            .as_ref()
+            .map_or(&Value::Null, |config| &config.value)
     }
 
     /// What the kept checkpoint is called inside the bundle.
