@@ -3,6 +3,9 @@
 use amphora_error::Result;
 use amphora_files::OpenedFile;
 
+/// Largest file that is read from beside a model, in bytes: vocabularies of a million tokens are smaller.
+pub(crate) const MAX_BESIDE: u64 = 256 << 20;
+
 /// What a model file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ModelFile {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use amphora::{Answer, ErrorKind, PackRequest, Packed, RunRequest, Store, Subject, Timestamp};
 use amphora_bundle::manifest::{Pooling, Postprocessing};
 use amphora_runtime::read_safetensors;
+use amphora_runtime::text::TokenizerFiles;
 use amphora_testing::{each, fixture, minilm};
 use serde_json::Value;
 
@@ -288,6 +289,32 @@ fn a_language_model_is_two_proven_graphs_and_knows_how_it_writes() {
         let ids = &manifest.spec.io.inputs[0];
         assert_eq!(ids.preprocessing.is_some(), name == "qwen3_tiny", "{name}");
     }
+}
+
+#[test]
+fn every_file_that_a_tokenizer_is_read_from_goes_into_the_bundle() {
+    let Some(folder) = fixture("bert_tiny") else {
+        return;
+    };
+    let copied = copy(&folder);
+    let names = TokenizerFiles::NAMES;
+    for name in names.iter().filter(|name| **name != "config.json") {
+        let text = if name.ends_with("json") { "{}" } else { "w\n" };
+        fs_err::write(copied.path().join(name), text).unwrap();
+    }
+    // One that can be read, so that the others are not looked into.
+    let tokenizer = fixture("minilm/tokenizer.json").unwrap();
+    fs_err::write(
+        copied.path().join("tokenizer.json"),
+        fs_err::read(tokenizer).unwrap(),
+    )
+    .unwrap();
+    let packed = Scene::new().pack(copied.path()).unwrap();
+    let listed = |name: &str| packed.files.iter().any(|file| file.path.as_str() == name);
+    each(&names, |name| match listed(name) {
+        true => Ok(()),
+        false => Err("it was left behind"),
+    });
 }
 
 #[test]

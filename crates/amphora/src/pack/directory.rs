@@ -5,48 +5,44 @@ use std::path::Path;
 
 use amphora_error::{ErrorKind, Result};
 use amphora_files::{Directory, OpenedFile, RelativePath, json};
+use amphora_runtime::text::TokenizerFiles;
 use bytes::Bytes;
 
 use crate::config::Config;
+use crate::source::MAX_BESIDE;
 
-/// The files that are taken, as the Hugging Face Hub and `sentence-transformers` name them. Every form
-/// of a tokenizer is kept: a reader takes the one that it knows.
-pub(super) const KEPT: [&str; 20] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "spm.model",
-    "chat_template.jinja",
+/// The configuration, which is an asset of its own.
+const CONFIG: &str = "config.json";
+
+/// The files that are taken besides those of a tokenizer, as the Hugging Face Hub and
+/// `sentence-transformers` name them.
+const KEPT: [&str; 7] = [
     "preprocessor_config.json",
     "processor_config.json",
     "generation_config.json",
     "modules.json",
     "1_Pooling/config.json",
     "2_Normalize/config.json",
-    "sentence_bert_config.json",
     "config_sentence_transformers.json",
 ];
 
 /// Where exporters of others put a graph.
 const ONNX: [&str; 2] = ["model.onnx", "onnx/model.onnx"];
 
-/// Largest file that is read from beside a model, in bytes: vocabularies of a million tokens are smaller.
-const MAX_BYTES: u64 = 256 << 20;
+/// The names of all files that are taken. Every form of a tokenizer is kept: a reader takes the one that
+/// it knows.
+pub(super) fn well_known() -> impl Iterator<Item = &'static str> {
+    let tokenizer = TokenizerFiles::NAMES.into_iter();
+    tokenizer.filter(|name| *name != CONFIG).chain(KEPT)
+}
 
 /// Every kept file that is there, with its content.
 pub(super) fn kept(directory: &Path) -> Result<Vec<(RelativePath, Bytes)>> {
     let mut files = Vec::new();
-    for name in KEPT {
+    for name in well_known() {
         let place = RelativePath::parse(name)?;
         if let Some(file) = existing(directory, &place)? {
-            files.push((place, file.contents(MAX_BYTES)?));
+            files.push((place, file.contents(MAX_BESIDE)?));
         }
     }
     Ok(files)
@@ -64,7 +60,7 @@ pub(super) fn onnx_file(directory: &Path) -> Result<Option<OpenedFile>> {
 
 /// The directory's `config.json`.
 pub(super) fn config(directory: &Path) -> Result<Option<Config>> {
-    let path = directory.join("config.json");
+    let path = directory.join(CONFIG);
     match path.is_file() {
         true => Config::read(&path).map(Some),
         false => Ok(None),

@@ -12,9 +12,8 @@ use super::assets::AssetFiles;
 use super::subject::{Part, Stated, Subject};
 use super::{Material, PackRequest, Packed, directory, make};
 use crate::config::Config;
+use crate::source::MAX_BESIDE;
 
-/// Largest file beside the graphs that is taken over, in bytes.
-const MAX_BYTES: u64 = 256 << 20;
 /// Endings of files that hold weights in a format that does not run here.
 const WEIGHTS: [&str; 10] = [
     ".safetensors",
@@ -135,7 +134,7 @@ fn metadata(
 fn files(package: &Package, subject: &mut Subject, notes: &mut Vec<String>) -> Result<AssetFiles> {
     let mut files = AssetFiles::default();
     let listed = package.manifest().paths().into_iter().cloned();
-    let well_known = directory::KEPT.iter().chain(&["config.json"]);
+    let well_known = directory::well_known().chain(["config.json"]);
     let well_known = well_known.filter(|name| package.has(name));
     let mut paths: Vec<RelativePath> = listed.collect();
     for name in well_known {
@@ -155,7 +154,7 @@ fn files(package: &Package, subject: &mut Subject, notes: &mut Vec<String>) -> R
             ));
             continue;
         }
-        let bytes = package.read(&path, MAX_BYTES)?;
+        let bytes = package.read(&path, MAX_BESIDE)?;
         take(&mut files, subject, &path, bytes)?;
     }
     if let Some(labels) = subject

@@ -16,10 +16,8 @@ use bytes::Bytes;
 use super::BundleRan;
 use crate::export::parent_of;
 use crate::inspect::decoded;
+use crate::source::MAX_BESIDE;
 use crate::{Engines, Subject};
-
-/// Largest file beside a graph that is read for a tokenizer, in bytes.
-const MAX_BESIDE: u64 = 256 << 20;
 
 /// What a subject is once it is open.
 pub(super) struct Opened {
