@@ -69,11 +69,9 @@ impl Scene {
 }
 
 fn engines() -> Vec<Arc<dyn Engine>> {
-    let program =
-        "import onnxruntime, pathlib; print(pathlib.Path(onnxruntime.__file__).parent.parent)";
     let ort = amphora_testing::peer("onnxruntime", None).map(|peer| {
         let location = OrtLocation {
-            python: vec![peer.run(program, &[]).trim().into()],
+            python: vec![peer.onnxruntime_packages()],
             ..OrtLocation::default()
         };
         engine(EngineChoice::Ort, &location).unwrap()

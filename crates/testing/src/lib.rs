@@ -162,6 +162,13 @@ impl Peer {
         }
     }
 
+    /// The folder of packages that its `onnxruntime` lies in.
+    pub fn onnxruntime_packages(&self) -> PathBuf {
+        const FOLDER: &str =
+            "import onnxruntime, pathlib; print(pathlib.Path(onnxruntime.__file__).parent.parent)";
+        PathBuf::from(self.run(FOLDER, &[]).trim())
+    }
+
     /// The interpreter.
     pub fn python(&self) -> &Path {
         &self.python

@@ -1,6 +1,6 @@
 //! Small packages, and what the facade makes of them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use amphora::{
     Answer, Engines, InputValue, Inspection, PackageInspection, RunRequest, Store, Subject, inspect,
@@ -112,10 +112,8 @@ impl Scene {
 
 pub(crate) fn ort_location() -> Option<OrtLocation> {
     let peer = amphora_testing::peer("onnxruntime", None)?;
-    let program =
-        "import onnxruntime, pathlib; print(pathlib.Path(onnxruntime.__file__).parent.parent)";
     Some(OrtLocation {
-        python: vec![PathBuf::from(peer.run(program, &[]).trim())],
+        python: vec![peer.onnxruntime_packages()],
         ..OrtLocation::default()
     })
 }

@@ -4,7 +4,6 @@
 
 pub(crate) mod graph;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use amphora_runtime::{Engine, EngineChoice, OrtLocation, engine};
@@ -13,16 +12,9 @@ use amphora_runtime::{Engine, EngineChoice, OrtLocation, engine};
 pub(crate) fn ort_location() -> Option<OrtLocation> {
     let peer = amphora_testing::peer("onnxruntime", None)?;
     Some(OrtLocation {
-        python: vec![packages_of(&peer)],
+        python: vec![peer.onnxruntime_packages()],
         ..OrtLocation::default()
     })
-}
-
-/// The folder that a peer's package `onnxruntime` lies in.
-pub(crate) fn packages_of(peer: &amphora_testing::Peer) -> PathBuf {
-    let program =
-        "import onnxruntime, pathlib; print(pathlib.Path(onnxruntime.__file__).parent.parent)";
-    PathBuf::from(peer.run(program, &[]).trim())
 }
 
 /// rten, ONNX Runtime where the peer has it, and tract where this build has it.
