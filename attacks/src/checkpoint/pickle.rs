@@ -37,7 +37,7 @@ fn state_dict(rebuild: &str, before: &[u8]) -> Outcome<(Vec<u8>, Vec<Vec<u8>>)> 
         out.extend(b"ctorch\nFloatStorage\n");
         text(&mut out, &storages.len().to_string());
         text(&mut out, "cpu");
-        int(&mut out, tensor.elements());
+        int(&mut out, tensor.elements() as usize);
         out.extend(b"tQ");
         int(&mut out, 0);
         let mut strides = Vec::new();
@@ -54,7 +54,7 @@ fn state_dict(rebuild: &str, before: &[u8]) -> Outcome<(Vec<u8>, Vec<Vec<u8>>)> 
             out.push(b't');
         }
         out.extend(b"\x89ccollections\nOrderedDict\n)RtR");
-        storages.push(tensor.data().to_vec());
+        storages.push(tensor.data()?.to_vec());
     }
     out.push(b'u');
     out.extend(before);

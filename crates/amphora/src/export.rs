@@ -1,12 +1,13 @@
 //! From a checkpoint to an ONNX file.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use amphora_checkpoint::architecture::{Architecture, GraphRole};
-use amphora_checkpoint::{Checkpoint, Limits as CheckpointLimits};
+use amphora_checkpoint::{Checkpoint, Limits as CheckpointLimits, Tensor};
 use amphora_error::{Error, Result};
-use amphora_export::ExportOptions;
-use amphora_files::{Digest, OpenedFile, RelativePath, durable};
+use amphora_export::{ExportOptions, Links};
+use amphora_files::{Digest, Directory, OpenedFile, RelativePath, durable};
 use amphora_onnx::{Contract, Limits, Model, write};
 use serde::Serialize;
 
@@ -28,8 +29,8 @@ pub struct ExportRequest {
     pub output: PathBuf,
     /// The opset; the architecture's own when absent.
     pub opset: Option<u64>,
-    /// Leave the weights in the checkpoint (a safetensors file beside or beneath the directory of the
-    /// ONNX files) and point into it.
+    /// Leave the weights in the checkpoint (safetensors files beside or beneath the directory of the
+    /// ONNX files), unread, and point into it.
     pub link: bool,
     /// Write the weights to `OUTPUT.data`, whatever their size; those of a language model to one file
     /// for both graphs, `model.onnx.data`.
@@ -84,7 +85,11 @@ pub fn export(request: &ExportRequest) -> Result<Exported> {
     outside_bundles(&request.output)?;
     let path = &request.checkpoint;
     let config_path = request.config.as_deref();
-    let checkpoint = Checkpoint::open(path, &CheckpointLimits::default())?;
+    let limits = CheckpointLimits::default();
+    let checkpoint = match request.link {
+        true => Checkpoint::open_in_place(path, &limits)?,
+        false => Checkpoint::open(path, &limits)?,
+    };
     let config = Config::of(&checkpoint, config_path).map_err(|error| error.in_file(path))?;
     let architecture = config.architecture(config_path, path)?;
     let places = places(&request.output, architecture.roles())?;
@@ -100,14 +105,16 @@ pub fn export(request: &ExportRequest) -> Result<Exported> {
     }
     let link = request
         .link
-        .then(|| location(&weights_file(path, &checkpoint), first))
+        .then(|| links(path, &checkpoint, first))
         .transpose()?;
     let options = ExportOptions {
         opset: request.opset,
         link,
     };
-    let models =
-        models(&architecture, &checkpoint, &options).map_err(|error| error.in_file(path))?;
+    let directory = request.link.then(|| Directory::open(parent_of(first)));
+    let directory = directory.transpose()?;
+    let models = models(&architecture, &checkpoint, &options, directory.as_ref())
+        .map_err(|error| error.in_file(path))?;
     if request.link {
         for ((_, model), place) in models.iter().zip(&places) {
             durable::write_file(place, &write::to_bytes(model.proto()))?;
@@ -117,30 +124,36 @@ pub fn export(request: &ExportRequest) -> Result<Exported> {
     } else {
         save_together(&models, &places, request.external_data)?;
     }
-    let graphs = models.iter().zip(places);
+    let roles = architecture.roles().iter();
     Ok(Exported {
         model_type: architecture.model_type(),
-        graphs: graphs
-            .map(|((role, model), place)| match request.link {
-                // The very bytes of the weights that it points to are in memory.
-                true => exported(*role, model, place),
-                false => exported(*role, &Model::open(&place, &Limits::default())?, place),
-            })
+        graphs: roles
+            .zip(places)
+            .map(|(role, place)| exported(*role, place))
             .collect::<Result<_>>()?,
     })
 }
 
-/// What `written`, which lies at `path`, is.
-fn exported(role: GraphRole, written: &Model, path: PathBuf) -> Result<ExportedGraph> {
+/// What was written to `path`.
+fn exported(role: GraphRole, path: PathBuf) -> Result<ExportedGraph> {
+    let written = Model::open(&path, &graph_only())?;
     let file = OpenedFile::open(&path)?;
     Ok(ExportedGraph {
         role: role.word(),
         size: file.len(),
         sha256: file.digest()?,
-        external_files: written.external_files().keys().cloned().collect(),
+        external_files: written.unread_files().iter().cloned().collect(),
         contract: written.contract()?,
         path,
     })
+}
+
+/// To check a graph against its data files without reading those.
+fn graph_only() -> Limits {
+    Limits {
+        external_read_bytes: 0,
+        ..Limits::default()
+    }
 }
 
 /// The file of each graph.
@@ -183,7 +196,7 @@ fn keep_inputs(request: &ExportRequest, checkpoint: &Checkpoint, places: &[PathB
     inputs.extend(request.config.clone());
     if path.is_dir() {
         inputs.push(path.join("config.json"));
-        inputs.extend(checkpoint.files().keys().map(|name| path.join(name)));
+        inputs.extend(checkpoint.file_names().map(|name| path.join(name)));
     }
     for output in &outputs {
         for input in &inputs {
@@ -193,12 +206,18 @@ fn keep_inputs(request: &ExportRequest, checkpoint: &Checkpoint, places: &[PathB
     Ok(())
 }
 
-/// The file that weights are linked into.
-fn weights_file(path: &Path, checkpoint: &Checkpoint) -> PathBuf {
-    match checkpoint.files().keys().collect::<Vec<_>>().as_slice() {
-        [only] if path.is_dir() => path.join(only),
-        _ => path.to_owned(),
-    }
+/// Where the files that hold the tensors lie, seen from the ONNX file `output`.
+fn links(path: &Path, checkpoint: &Checkpoint, output: &Path) -> Result<Links> {
+    let places = checkpoint.tensors().values().filter_map(Tensor::place);
+    let files: BTreeSet<&str> = places.map(|place| &*place.file).collect();
+    let link = |name: &str| {
+        let file = match path.is_dir() {
+            true => path.join(name),
+            false => path.to_owned(),
+        };
+        Ok((name.to_owned(), location(&file, output)?))
+    };
+    files.into_iter().map(link).collect()
 }
 
 /// Writes graphs that share their weights: where those need a data file, one serves all.
@@ -234,12 +253,11 @@ pub(crate) fn graph_of(
     checkpoint: Checkpoint,
     path: &Path,
     config_path: Option<&Path>,
-    options: &ExportOptions,
 ) -> Result<Graph> {
     let config = Config::of(&checkpoint, config_path).map_err(|error| error.in_file(path))?;
     let architecture = config.architecture(config_path, path)?;
-    let models =
-        models(&architecture, &checkpoint, options).map_err(|error| error.in_file(path))?;
+    let models = models(&architecture, &checkpoint, &ExportOptions::default(), None)
+        .map_err(|error| error.in_file(path))?;
     Ok(Graph {
         checkpoint,
         config,
@@ -248,23 +266,21 @@ pub(crate) fn graph_of(
     })
 }
 
-/// The graphs of a model; linked weights are those that `checkpoint` was decoded from.
+/// The graphs of a model; those that link to weights shall lie in `directory`.
 fn models(
     architecture: &Architecture,
     checkpoint: &Checkpoint,
     options: &ExportOptions,
+    directory: Option<&Directory>,
 ) -> Result<Vec<(GraphRole, Model)>> {
     let graphs = amphora_export::export_graphs(architecture, checkpoint, options)?;
     let model = |(role, proto)| {
-        let limits = Limits::default();
-        let model = match &options.link {
-            Some(location) => {
+        let model = match directory {
+            Some(_) => {
                 let bytes = write::to_bytes(&proto).into();
-                let files = checkpoint.files().values().cloned();
-                let weights = files.map(|file| (location.to_string(), file)).collect();
-                Model::from_parts(bytes, weights, &limits)?
+                Model::from_bytes(bytes, directory, &graph_only())?
             }
-            None => Model::from_proto(proto, &limits)?,
+            None => Model::from_proto(proto, &Limits::default())?,
         };
         Ok((role, model))
     };

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
 use amphora_error::Result;
 use amphora_files::OpenedFile;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use crate::{Limits, Tensor, directory, safetensors, sniff, torch};
+use crate::safetensors::Source;
+use crate::{Limits, Safetensors, Tensor, directory, sniff, torch};
 
 /// The format a checkpoint was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,35 +41,69 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, Tensor>,
     format: Format,
     pub(crate) config: Option<Map<String, Value>>,
-    pub(crate) files: BTreeMap<String, Bytes>,
+    pub(crate) files: BTreeMap<String, Option<Bytes>>,
+}
+
+/// How much of safetensors files is read at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    Whole,
+    /// The headers.
+    InPlace,
 }
 
 impl Checkpoint {
     /// Reads the checkpoint at `path`, which a person named: a file, or a directory as the Hugging Face Hub lays
     /// it out (`config.json` beside `model.safetensors`, its shards, or `pytorch_model.bin`).
     pub fn open(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
-        let path = path.as_ref();
-        if path.is_dir() {
-            return directory::read(path, limits);
-        }
-        Self::from_file(&OpenedFile::open(path)?, limits)
+        Self::open_with(path.as_ref(), Reading::Whole, limits)
     }
 
-    pub(crate) fn from_file(file: &OpenedFile, limits: &Limits) -> Result<Self> {
+    /// As [`Self::open`], but the weights of safetensors files stay there until [`Tensor::data`] asks for
+    /// them: for programs that want to know what there is and where, however large it is. A file that
+    /// changes meanwhile is read as it is then.
+    pub fn open_in_place(path: impl AsRef<Path>, limits: &Limits) -> Result<Self> {
+        Self::open_with(path.as_ref(), Reading::InPlace, limits)
+    }
+
+    fn open_with(path: &Path, reading: Reading, limits: &Limits) -> Result<Self> {
+        if path.is_dir() {
+            return directory::read(path, reading, limits);
+        }
+        Self::from_file(OpenedFile::open(path)?, reading, limits)
+    }
+
+    pub(crate) fn from_file(file: OpenedFile, reading: Reading, limits: &Limits) -> Result<Self> {
+        let path = file.path().to_owned();
+        let name = path.file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
+        if reading == Reading::InPlace && sniff::is_safetensors(&file)? {
+            let read = Safetensors::read(&Source::File(&Arc::new(file)), &name, limits);
+            let tensors = read.map_err(|error| error.in_file(&path))?.tensors;
+            let mut checkpoint = Self::new(tensors, Format::Safetensors, None);
+            checkpoint.files = BTreeMap::from([(name, None)]);
+            return Ok(checkpoint);
+        }
         let bytes = file.contents(limits.file_bytes)?;
         let mut checkpoint =
-            Self::from_bytes(bytes.clone(), limits).map_err(|error| error.in_file(file.path()))?;
-        let name = file.path().file_name().unwrap_or_default();
-        let name = name.to_string_lossy().into_owned();
-        checkpoint.files = BTreeMap::from([(name, bytes)]);
+            Self::named(bytes.clone(), &name, limits).map_err(|error| error.in_file(&path))?;
+        checkpoint.files = BTreeMap::from([(name, Some(bytes))]);
         Ok(checkpoint)
     }
 
     /// Reads a checkpoint from the content of its file; the tensors share `bytes` where they can.
     pub fn from_bytes(bytes: Bytes, limits: &Limits) -> Result<Self> {
+        Self::named(bytes, "", limits)
+    }
+
+    /// As [`Self::from_bytes`], of a file called `name`.
+    fn named(bytes: Bytes, name: &str, limits: &Limits) -> Result<Self> {
         let format = sniff::format(&bytes, limits)?;
         let (tensors, config) = match format {
-            Format::Safetensors => (safetensors::read(&bytes, limits)?, None),
+            Format::Safetensors => (
+                Safetensors::read(&Source::Memory(&bytes), name, limits)?.tensors,
+                None,
+            ),
             Format::TorchZip => torch::read_zip(&bytes, limits)?,
             Format::TorchLegacy => torch::read_legacy(&bytes, limits)?,
         };
@@ -97,10 +133,19 @@ impl Checkpoint {
         self.format
     }
 
-    /// The files that the tensors were read from, by name, with the bytes that were decoded; none where the
-    /// checkpoint was read [from bytes](Self::from_bytes).
-    pub fn files(&self) -> &BTreeMap<String, Bytes> {
-        &self.files
+    /// The names of the files that the tensors were read from; none where the checkpoint was read
+    /// [from bytes](Self::from_bytes).
+    pub fn file_names(&self) -> impl Iterator<Item = &str> {
+        self.files.keys().map(String::as_str)
+    }
+
+    /// Those files by name, with the bytes that were decoded; without files that are read
+    /// [in place](Self::open_in_place).
+    pub fn files(&self) -> BTreeMap<&str, &Bytes> {
+        let files = self.files.iter();
+        files
+            .filter_map(|(name, bytes)| Some((name.as_str(), bytes.as_ref()?)))
+            .collect()
     }
 
     /// The `config.json` of a directory, or the mapping under `config` in a training checkpoint;

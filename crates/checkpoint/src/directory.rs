@@ -3,26 +3,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use amphora_error::{Error, ErrorKind, Result, quoted};
 use amphora_files::{Directory, OpenedFile, RelativePath, json};
 use serde_json::{Map, Value};
 
-use crate::{Checkpoint, Format, Limits, Tensor, safetensors};
+use crate::checkpoint::Reading;
+use crate::safetensors::Source;
+use crate::{Checkpoint, Format, Limits, Safetensors, Tensor};
 
 const CONFIG: &str = "config.json";
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// Reads the checkpoint in the directory that a person named.
-pub(crate) fn read(directory: &Path, limits: &Limits) -> Result<Checkpoint> {
+pub(crate) fn read(directory: &Path, reading: Reading, limits: &Limits) -> Result<Checkpoint> {
     let [safetensors, torch] = SINGLE;
     let mut checkpoint = if let Some(file) = existing(&directory.join(safetensors))? {
-        Checkpoint::from_file(&file, limits)?
+        Checkpoint::from_file(file, reading, limits)?
     } else if let Some(index) = existing(&directory.join(INDEX))? {
-        sharded(directory, &index, limits)?
+        sharded(directory, &index, reading, limits)?
     } else if let Some(file) = existing(&directory.join(torch))? {
-        Checkpoint::from_file(&file, limits)?
+        Checkpoint::from_file(file, reading, limits)?
     } else {
         return Err(
             Error::not_found("checkpoint-directory", "the directory holds no checkpoint")
@@ -57,7 +60,12 @@ fn parsed(contents: &[u8], file: &OpenedFile) -> Result<Map<String, Value>> {
 }
 
 /// Reads the shards that the index names: beneath the directory and without links, since their names come from a file.
-fn sharded(directory: &Path, index: &OpenedFile, limits: &Limits) -> Result<Checkpoint> {
+fn sharded(
+    directory: &Path,
+    index: &OpenedFile,
+    reading: Reading,
+    limits: &Limits,
+) -> Result<Checkpoint> {
     let index_bytes = index.contents(json::MAX_BYTES)?;
     let contents = parsed(&index_bytes, index)?;
     let map = weight_map(&contents).ok_or_else(|| {
@@ -68,19 +76,29 @@ fn sharded(directory: &Path, index: &OpenedFile, limits: &Limits) -> Result<Chec
     let mut left = limits.file_bytes;
     let mut tensors: BTreeMap<String, Tensor> = BTreeMap::new();
     let mut faults = Vec::new();
-    let mut files = BTreeMap::from([(INDEX.to_owned(), index_bytes)]);
+    let mut files = BTreeMap::from([(INDEX.to_owned(), Some(index_bytes))]);
     let names: BTreeSet<&str> = map.values().copied().collect();
     for name in names {
         let path = RelativePath::parse(name).map_err(|error| error.in_file(index.path()))?;
         let file = beneath.open_file(&path)?;
-        let bytes = file.contents(left)?;
-        left -= bytes.len() as u64;
-        files.insert(name.to_owned(), bytes.clone());
-        let shard =
-            safetensors::read(&bytes, limits).map_err(|error| error.in_file(file.path()))?;
+        let path = file.path().to_owned();
+        let (read, bytes) = match reading {
+            Reading::InPlace => {
+                let source = Source::File(&Arc::new(file));
+                (Safetensors::read(&source, name, limits), None)
+            }
+            Reading::Whole => {
+                let bytes = file.contents(left)?;
+                left -= bytes.len() as u64;
+                let read = Safetensors::read(&Source::Memory(&bytes), name, limits);
+                (read, Some(bytes))
+            }
+        };
+        files.insert(name.to_owned(), bytes);
+        let shard = read.map_err(|error| error.in_file(path))?.tensors;
         for (tensor, value) in shard {
             if map.get(tensor.as_str()) == Some(&name) {
-                tensors.insert(tensor, value.not_stored());
+                tensors.insert(tensor, value);
             } else {
                 faults.push(format!(
                     "{} is in {}, which the index does not say",

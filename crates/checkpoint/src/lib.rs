@@ -2,7 +2,8 @@
 //!
 //! * [`Checkpoint`]: the named tensors of one file or directory, whatever its [`Format`], and the
 //!   configuration that comes with them.
-//! * [`Tensor`]: element type ([`Dtype`]), shape and little-endian, contiguous bytes.
+//! * [`Tensor`]: element type ([`Dtype`]), shape and little-endian, contiguous bytes; where they lie in
+//!   the file ([`Place`]).
 //! * [`Safetensors`]: one safetensors file with its metadata, to read or to write.
 //! * [`Limits`]: what reading may cost.
 //! * [`SavedModel`]: what goes into a TensorFlow SavedModel and what comes out, by its signatures.
@@ -54,4 +55,4 @@ pub use dtype::Dtype;
 pub use limits::Limits;
 pub use safetensors::Safetensors;
 pub use saved_model::{SavedModel, Signature, SignatureTensor};
-pub use tensor::Tensor;
+pub use tensor::{Place, Tensor};

@@ -5,16 +5,18 @@
 //! the format's own library in that unknown keys of an entry are refused too.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use amphora_error::{Error, Result, quoted};
-use amphora_files::json;
+use amphora_files::{OpenedFile, json};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use crate::tensor::Place;
 use crate::{Dtype, Limits, Tensor};
 
 /// Where the header starts.
-const HEADER_START: usize = 8;
+const HEADER_START: u64 = 8;
 /// The key of the header that holds no tensor.
 const METADATA: &str = "__metadata__";
 /// The data starts at a multiple of this, for readers that map the file.
@@ -31,7 +33,7 @@ const ALIGNMENT: usize = 8;
 /// let bytes = file.to_bytes()?;
 /// let again = Safetensors::from_bytes(&bytes.into(), &Limits::default())?;
 /// assert_eq!(again.metadata["producer"], "a test");
-/// assert_eq!(again.tensors["x"].data(), &[1, 2][..]);
+/// assert_eq!(again.tensors["x"].data()?, &[1, 2][..]);
 /// # Ok::<(), amphora_error::Error>(())
 /// ```
 #[derive(Debug, Clone, Default)]
@@ -45,8 +47,45 @@ pub struct Safetensors {
 impl Safetensors {
     /// Reads a file, as strictly as a checkpoint; the tensors share `file`.
     pub fn from_bytes(file: &Bytes, limits: &Limits) -> Result<Self> {
-        let (tensors, metadata) = read_with_metadata(file, limits)?;
-        Ok(Self { tensors, metadata })
+        Self::read(&Source::Memory(file), "", limits)
+    }
+
+    /// Reads the header of `source`, whose tensors shall say that they lie in the file `name`.
+    pub(crate) fn read(source: &Source<'_>, name: &str, limits: &Limits) -> Result<Self> {
+        let (header, data_start) = header(source, limits)?;
+        let Value::Object(header) = header else {
+            return Err(not_an_object());
+        };
+        limits.check_tensors(header.len())?;
+        let mut entries = Vec::with_capacity(header.len());
+        let mut stated = BTreeMap::new();
+        for (name, value) in &header {
+            if name == METADATA {
+                stated = metadata(value)?;
+            } else {
+                let place = || format!("tensor {}", quoted(name));
+                entries.push(Entry::parse(name, value, limits).map_err(|error| error.at(place()))?);
+            }
+        }
+        entries.sort_by_key(|entry| (entry.start, entry.end));
+        // The header has ended within the file.
+        validate(&entries, source.len() - data_start)?;
+        let file: Arc<str> = name.into();
+        let tensor = |entry: Entry<'_>| {
+            let offset = data_start + entry.start;
+            let tensor = source
+                .tensor(&entry, offset)
+                .map_err(|error| error.at(format!("tensor {}", quoted(entry.name))))?;
+            let place = Place {
+                file: file.clone(),
+                offset,
+            };
+            Ok((entry.name.to_owned(), tensor.stored_at(place)))
+        };
+        Ok(Self {
+            tensors: entries.into_iter().map(tensor).collect::<Result<_>>()?,
+            metadata: stated,
+        })
     }
 
     /// The file: tensors in the order of their names, widest element types first, so that each
@@ -63,7 +102,7 @@ impl Safetensors {
         let mut end = 0;
         for (name, tensor) in &order {
             let start = end;
-            end += tensor.data().len();
+            end += tensor.size();
             header.insert(
                 (*name).clone(),
                 json!({
@@ -79,70 +118,71 @@ impl Safetensors {
         let mut file = (header.len() as u64).to_le_bytes().to_vec();
         file.extend(header);
         for (_, tensor) in order {
-            file.extend_from_slice(tensor.data());
+            file.extend_from_slice(&tensor.data()?);
         }
         Ok(file)
     }
 }
 
-/// Reads all tensors; each shares `file`.
-pub(crate) fn read(file: &Bytes, limits: &Limits) -> Result<BTreeMap<String, Tensor>> {
-    Ok(read_with_metadata(file, limits)?.0)
+/// Where a file is read from.
+pub(crate) enum Source<'a> {
+    /// Its bytes, which the tensors share.
+    Memory(&'a Bytes),
+    /// The open file, in which the tensors' data stays.
+    File(&'a Arc<OpenedFile>),
 }
 
-type Content = (BTreeMap<String, Tensor>, BTreeMap<String, String>);
-
-fn read_with_metadata(file: &Bytes, limits: &Limits) -> Result<Content> {
-    let (header, data_start) = header(file, limits)?;
-    let Value::Object(header) = header else {
-        return Err(not_an_object());
-    };
-    limits.check_tensors(header.len())?;
-    let mut entries = Vec::with_capacity(header.len());
-    let mut stated = BTreeMap::new();
-    for (name, value) in &header {
-        if name == METADATA {
-            stated = metadata(value)?;
-        } else {
-            let place = || format!("tensor {}", quoted(name));
-            entries.push(Entry::parse(name, value, limits).map_err(|error| error.at(place()))?);
+impl Source<'_> {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File(file) => file.len(),
         }
     }
-    entries.sort_by_key(|entry| (entry.start, entry.end));
-    let data = file.slice(data_start..);
-    validate(&entries, data.len() as u64)?;
-    let tensors = entries
-        .into_iter()
-        .map(|entry| {
-            // `validate` has shown that both ends lie within the data, hence within `usize`.
-            let bytes = data.slice(entry.start as usize..entry.end as usize);
-            let tensor = Tensor::new(entry.dtype, entry.shape, bytes)
-                .map_err(|error| error.at(format!("tensor {}", quoted(entry.name))))?;
-            let offset = data_start as u64 + entry.start;
-            Ok((entry.name.to_owned(), tensor.stored_at(offset)))
-        })
-        .collect::<Result<_>>()?;
-    Ok((tensors, stated))
+
+    /// A range that has been compared with [`Self::len`].
+    fn range(&self, start: u64, end: u64) -> Result<Bytes> {
+        match self {
+            Self::Memory(bytes) => Ok(bytes.slice(start as usize..end as usize)),
+            Self::File(file) => Ok(file.range(start, end - start)?.into()),
+        }
+    }
+
+    /// The tensor of an entry that [`validate`] has passed, whose data starts at `offset`.
+    fn tensor(&self, entry: &Entry<'_>, offset: u64) -> Result<Tensor> {
+        let shape = entry.shape.clone();
+        let length = entry.end - entry.start;
+        match self {
+            Self::Memory(_) => {
+                Tensor::new(entry.dtype, shape, self.range(offset, offset + length)?)
+            }
+            Self::File(file) => {
+                Tensor::in_file(entry.dtype, shape, Arc::clone(file), offset, length)
+            }
+        }
+    }
 }
 
 /// The parsed header and the position of the data.
-fn header(file: &Bytes, limits: &Limits) -> Result<(Value, usize)> {
-    let Some((prefix, rest)) = file.split_first_chunk::<HEADER_START>() else {
+fn header(source: &Source<'_>, limits: &Limits) -> Result<(Value, u64)> {
+    let prefix = source.range(0, source.len().min(HEADER_START))?;
+    let Some(prefix) = prefix.first_chunk() else {
         return Err(Error::malformed(
             "safetensors-truncated",
             "the file ends inside the header length",
         )
         .expected("at least 8 bytes")
-        .found(format!("{} bytes", file.len())));
+        .found(format!("{} bytes", source.len())));
     };
     let length = u64::from_le_bytes(*prefix);
+    let rest = source.len() - HEADER_START;
     let place = "safetensors header";
-    if length > rest.len() as u64 {
+    if length > rest {
         return Err(Error::malformed(
             "safetensors-header-length",
             "the header is longer than the file",
         )
-        .expected(format!("at most {} bytes", rest.len()))
+        .expected(format!("at most {rest} bytes"))
         .found(format!("{length} bytes"))
         .at(place));
     }
@@ -154,7 +194,8 @@ fn header(file: &Bytes, limits: &Limits) -> Result<(Value, usize)> {
                 .at(place),
         );
     }
-    let header = &rest[..length as usize];
+    let data_start = HEADER_START + length;
+    let header = source.range(HEADER_START, data_start)?;
     if !header.starts_with(b"{") {
         return Err(not_an_object());
     }
@@ -168,7 +209,7 @@ fn header(file: &Bytes, limits: &Limits) -> Result<(Value, usize)> {
             .at(place)
             .found(error.to_string())
     })?;
-    Ok((value, HEADER_START + header.len()))
+    Ok((value, data_start))
 }
 
 fn not_an_object() -> Error {

@@ -1,13 +1,14 @@
 //! Recognizing a file by its content.
 
 use amphora_error::{Error, Result};
+use amphora_files::OpenedFile;
 
 use crate::{Format, Limits, torch};
 
 /// The format of `file`, or what it is instead.
 pub(crate) fn format(file: &[u8], limits: &Limits) -> Result<Format> {
     // First, because the length of a header can look like the start of any other format.
-    if file.get(8) == Some(&b'{') && header_fits(file) {
+    if file.get(8) == Some(&b'{') && header_fits(file, file.len() as u64) {
         return Ok(Format::Safetensors);
     }
     if file.starts_with(b"PK\x03\x04") {
@@ -26,9 +27,17 @@ pub(crate) fn format(file: &[u8], limits: &Limits) -> Result<Format> {
     }
 }
 
-fn header_fits(file: &[u8]) -> bool {
-    file.split_first_chunk::<8>()
-        .is_some_and(|(length, rest)| u64::from_le_bytes(*length) <= rest.len() as u64)
+/// Whether [`format`] would call this file safetensors, of which only the start is looked at.
+pub(crate) fn is_safetensors(file: &OpenedFile) -> Result<bool> {
+    let start = file.range(0, file.len().min(9))?;
+    Ok(start.get(8) == Some(&b'{') && header_fits(&start, file.len()))
+}
+
+/// Whether the header of a file of `size` bytes, of which `start` is the beginning, ends within it.
+fn header_fits(start: &[u8], size: u64) -> bool {
+    start
+        .first_chunk()
+        .is_some_and(|length| u64::from_le_bytes(*length) <= size.saturating_sub(8))
 }
 
 /// A file of another kind that people hand over by mistake.

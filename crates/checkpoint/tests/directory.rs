@@ -36,6 +36,23 @@ fn open(files: &[(&str, &[u8])]) -> Result<Checkpoint, Error> {
     Checkpoint::open(folder.path(), &Limits::default())
 }
 
+/// Where a tensor lies: file and offset.
+fn place<'a>(checkpoint: &'a Checkpoint, name: &str) -> Option<(&'a str, u64)> {
+    let place = checkpoint.tensors()[name].place()?;
+    Some((&place.file, place.offset))
+}
+
+fn same_tensors(left: &Checkpoint, right: &Checkpoint) {
+    assert_eq!(names(left), names(right));
+    for (name, tensor) in left.tensors() {
+        let same = &right.tensors()[name];
+        assert_eq!(tensor.place(), same.place(), "{name}");
+        assert_eq!(tensor.digest().unwrap(), same.digest().unwrap(), "{name}");
+        assert_eq!(tensor.data().unwrap(), same.data().unwrap(), "{name}");
+        assert_eq!(tensor.to_f64().unwrap(), same.to_f64().unwrap(), "{name}");
+    }
+}
+
 fn names(checkpoint: &Checkpoint) -> Vec<&str> {
     checkpoint.tensors().keys().map(String::as_str).collect()
 }
@@ -50,7 +67,11 @@ fn each_layout_reads() {
     .unwrap();
     assert_eq!(names(&single), ["a", "b"]);
     assert_eq!(single.config().unwrap()["model_type"], "mlp");
-    assert!(single.tensors()["a"].file_offset().is_some());
+    let data_start = shard(&["a", "b"]).len() as u64 - 2;
+    assert_eq!(
+        place(&single, "b"),
+        Some(("model.safetensors", data_start + 1))
+    );
 
     let zip = torch_zip(&dump(&dict(&[("w", vector("0", 1))])), &[("0", &[0; 4])]);
     let torch = open(&[("pytorch_model.bin", &zip)]).unwrap();
@@ -67,8 +88,42 @@ fn each_layout_reads() {
     ])
     .unwrap();
     assert_eq!(names(&sharded), ["a", "b", "c"]);
-    // An offset would not say into which of the files.
-    assert_eq!(sharded.tensors()["a"].file_offset(), None);
+    assert_eq!(place(&sharded, "b").unwrap().0, "2.safetensors");
+}
+
+#[test]
+fn weights_left_in_place_are_those_that_are_read_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let limits = Limits::default();
+    let both = |path: &Path| {
+        let whole = Checkpoint::open(path, &limits).unwrap();
+        let in_place = Checkpoint::open_in_place(path, &limits).unwrap();
+        assert!(whole.file_names().eq(in_place.file_names()));
+        same_tensors(&whole, &in_place);
+        in_place
+    };
+    let index = br#"{"weight_map":{"a":"1.safetensors","b":"2.safetensors","c":"1.safetensors"}}"#;
+    fs_err::write(at(INDEX), index).unwrap();
+    fs_err::write(at("1.safetensors"), shard(&["a", "c"])).unwrap();
+    fs_err::write(at("2.safetensors"), shard(&["b"])).unwrap();
+    both(folder.path());
+    let single = both(&at("1.safetensors"));
+    assert!(single.files().is_empty());
+    // Other formats are read as ever.
+    let zip = torch_zip(&dump(&dict(&[("w", vector("0", 1))])), &[("0", &[0; 4])]);
+    fs_err::write(at("model.pt"), zip).unwrap();
+    assert_eq!(both(&at("model.pt")).format(), Format::TorchZip);
+
+    let file = fs_err::OpenOptions::new()
+        .write(true)
+        .open(at("1.safetensors"))
+        .unwrap();
+    file.set_len(9).unwrap();
+    let error = single.tensors()["a"].data().unwrap_err();
+    assert_eq!(error.rule(), "file-changed");
+    let error = Checkpoint::open_in_place(at("1.safetensors"), &limits).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Malformed);
 }
 
 #[test]
@@ -79,7 +134,7 @@ fn a_fixture_directory_reads_as_its_parts() {
     let limits = Limits::default();
     let whole = Checkpoint::open(&folder, &limits).unwrap();
     let file = Checkpoint::open(folder.join("model.safetensors"), &limits).unwrap();
-    assert_eq!(whole.tensors(), file.tensors());
+    same_tensors(&whole, &file);
     assert_eq!(
         serde_json::Value::Object(whole.config().unwrap().clone()),
         amphora_files::json::read(folder.join("config.json")).unwrap()

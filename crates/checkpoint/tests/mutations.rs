@@ -5,7 +5,8 @@
 
 mod support;
 
-use amphora_checkpoint::Format;
+use amphora_checkpoint::{Checkpoint, Dtype, Format};
+use bytes::Bytes;
 use proptest::prelude::*;
 use support::pickle::{V, dict, dump, storage, tensor, vector};
 use support::{read, safetensors, torch_legacy, torch_zip};
@@ -53,6 +54,14 @@ fn every_truncation_is_refused() {
     }
 }
 
+/// Name, element type, shape and data of every tensor.
+fn content(checkpoint: &Checkpoint) -> Vec<(&str, Dtype, &[u64], Bytes)> {
+    let tensors = checkpoint.tensors().iter();
+    tensors
+        .map(|(name, it)| (name.as_str(), it.dtype(), it.shape(), it.data().unwrap()))
+        .collect()
+}
+
 #[test]
 fn every_flipped_bit_gets_an_answer() {
     for file in files() {
@@ -66,8 +75,8 @@ fn every_flipped_bit_gets_an_answer() {
                 // Every entry of an archive has a checksum: what is not refused is what was written.
                 if let (Ok(edited), true) = (answer, is_zip) {
                     assert_eq!(
-                        edited.tensors(),
-                        healthy.tensors(),
+                        content(&edited),
+                        content(&healthy),
                         "bit {bit} of byte {position}"
                     );
                 }

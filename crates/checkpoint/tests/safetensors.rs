@@ -375,8 +375,8 @@ proptest! {
             let extents: Vec<u64> = shape.iter().map(|extent| *extent as u64).collect();
             prop_assert_eq!(tensor.dtype().name(), dtype.to_string());
             prop_assert_eq!(tensor.shape(), extents);
-            prop_assert_eq!(&tensor.data()[..], &bytes[..]);
-            prop_assert!(file[tensor.file_offset().unwrap() as usize..].starts_with(bytes));
+            prop_assert_eq!(&tensor.data().unwrap()[..], &bytes[..]);
+            prop_assert!(file[tensor.place().unwrap().offset as usize..].starts_with(bytes));
         }
         // A file is covered to its last byte.
         prop_assert!(read(&[&file[..], &[0]].concat()).is_err());

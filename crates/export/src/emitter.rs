@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use amphora_checkpoint::architecture::{Architecture, Head, Weights};
 use amphora_checkpoint::{Checkpoint, Dtype as Stored, Format, Tensor};
 use amphora_error::{Error, Result};
-use amphora_files::RelativePath;
 use amphora_onnx::Dtype;
 use amphora_onnx::build::{Attribute, ExternalRange, GraphBuilder, Value};
 use bytes::Bytes;
+
+use crate::Links;
 
 /// Weights in the form in which they were stored for one graph, for the next to share: those that the
 /// checkpoint does not hold that way, by the name in the graph.
@@ -17,7 +18,7 @@ pub(crate) type Converted = BTreeMap<String, Bytes>;
 pub(crate) struct Emitter<'a> {
     pub(crate) graph: GraphBuilder,
     weights: Weights<'a>,
-    link: Option<&'a RelativePath>,
+    link: Option<&'a Links>,
     /// Parameters that are in the graph already: tied weights are stored once.
     placed: BTreeMap<String, Value>,
     converted: &'a mut Converted,
@@ -28,12 +29,12 @@ impl<'a> Emitter<'a> {
         architecture: &Architecture,
         checkpoint: &'a Checkpoint,
         opset: u64,
-        link: Option<&'a RelativePath>,
+        link: Option<&'a Links>,
         converted: &'a mut Converted,
     ) -> Result<Self> {
         let weights = architecture.bind(checkpoint)?;
-        if link.is_some() {
-            refuse_unlinkable(checkpoint)?;
+        if let Some(locations) = link {
+            refuse_unlinkable(checkpoint, locations)?;
         }
         Ok(Self {
             graph: GraphBuilder::new(architecture.model_type(), opset)?,
@@ -50,17 +51,19 @@ impl<'a> Emitter<'a> {
             return Ok(value.clone());
         }
         let tensor = self.weights.required(name)?;
-        let value = match (self.link, tensor.file_offset()) {
-            (Some(location), Some(offset)) => {
+        let linked = self.link.zip(tensor.place());
+        let value = match linked.and_then(|(links, place)| links.get(&*place.file).zip(Some(place)))
+        {
+            Some((location, place)) => {
                 let range = ExternalRange {
                     location: location.as_str(),
-                    offset,
-                    length: tensor.data().len() as u64,
+                    offset: place.offset,
+                    length: tensor.size(),
                 };
                 self.graph
                     .linked_initializer(name, Dtype::Float32, tensor.shape(), range)
             }
-            _ => {
+            None => {
                 let data = match self.converted.get(name) {
                     Some(data) => data.clone(),
                     None => float32(name, tensor)?,
@@ -180,25 +183,27 @@ impl<'a> Emitter<'a> {
     }
 }
 
-/// Linking uses bytes where they lie, so they must lie in a safetensors file, as float32.
-fn refuse_unlinkable(checkpoint: &Checkpoint) -> Result<()> {
+/// Linking uses bytes where they lie, so they must lie in safetensors files, as float32.
+fn refuse_unlinkable(checkpoint: &Checkpoint, links: &Links) -> Result<()> {
     let hint = "export without linking; the weights are then copied into the model";
-    let sharded = checkpoint
-        .tensors()
-        .values()
-        .any(|tensor| tensor.file_offset().is_none());
-    let found = match checkpoint.format() {
-        Format::Safetensors if sharded => Some("several shards".to_owned()),
-        Format::Safetensors => None,
-        format => Some(format!("a {format} file")),
-    };
-    if let Some(found) = found {
+    let place = |tensor: &Tensor| links.contains_key(&*tensor.place()?.file).then_some(());
+    if checkpoint.format() != Format::Safetensors {
         return Err(Error::unsupported(
             "link-format",
-            "only weights in one safetensors file can be linked",
+            "only weights in safetensors files can be linked",
         )
-        .found(found)
+        .found(format!("a {} file", checkpoint.format()))
         .hint(hint));
+    }
+    if !checkpoint
+        .tensors()
+        .values()
+        .all(|tensor| place(tensor).is_some())
+    {
+        return Err(Error::usage(
+            "link-location",
+            "not every file of the checkpoint has a place for the model to point to",
+        ));
     }
     let faults: Vec<String> = checkpoint
         .tensors()
@@ -218,7 +223,7 @@ fn refuse_unlinkable(checkpoint: &Checkpoint) -> Result<()> {
 
 fn float32(name: &str, tensor: &Tensor) -> Result<Bytes> {
     if tensor.dtype() == Stored::F32 {
-        return Ok(tensor.data().clone());
+        return tensor.data().map_err(|error| error.at(name));
     }
     let values = tensor.to_f32().map_err(|error| error.at(name))?;
     let data: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();

@@ -54,6 +54,8 @@ mod transformer;
 mod urm;
 mod vit;
 
+use std::collections::BTreeMap;
+
 use amphora_checkpoint::Checkpoint;
 use amphora_checkpoint::architecture::{Architecture, Axis, GraphRole, Port, Values};
 use amphora_error::{Error, Result};
@@ -69,9 +71,12 @@ pub struct ExportOptions {
     /// The opset of the graph; [`Architecture::default_opset`] when absent.
     pub opset: Option<u64>,
     /// Leave the weights where they are: initializers point by offset into the checkpoint's
-    /// safetensors file, which lies at this path beneath the model's directory.
-    pub link: Option<RelativePath>,
+    /// safetensors files, which lie there.
+    pub link: Option<Links>,
 }
+
+/// For each file of a checkpoint ([`Checkpoint::file_names`]), its path beneath the model's directory.
+pub type Links = BTreeMap<String, RelativePath>;
 
 /// Writes `architecture` with the weights of `checkpoint` as an ONNX model; where it is exported as
 /// several graphs, the first of them.

@@ -264,7 +264,7 @@ fn safetensors_without(checkpoint: &Checkpoint, left_out: &[&str]) -> Vec<u8> {
     for (name, tensor) in checkpoint.tensors() {
         if !left_out.contains(&name.as_str()) {
             let start = data.len();
-            data.extend_from_slice(tensor.data());
+            data.extend_from_slice(&tensor.data().unwrap());
             let entry = serde_json::json!({
                 "dtype": tensor.dtype().name(), "shape": tensor.shape(),
                 "data_offsets": [start, data.len()],

@@ -9,7 +9,6 @@ use amphora_bundle::manifest::{
 use amphora_checkpoint::architecture::GraphRole;
 use amphora_checkpoint::{Checkpoint, Format, Limits as CheckpointLimits, SavedModel};
 use amphora_error::{Error, ErrorKind, Result};
-use amphora_export::ExportOptions;
 use amphora_files::durable::{self, StagingDirectory};
 use amphora_files::{Directory, OpenedFile, sha256};
 use amphora_onnx::{Contract, Limits, Model};
@@ -195,7 +194,7 @@ impl Subject {
             false => None,
         };
         let config = request.config.as_deref();
-        let graph = graph_of(checkpoint, path, config, &ExportOptions::default())?;
+        let graph = graph_of(checkpoint, path, config)?;
         step("checking the model");
         Ok(Self {
             parts: graph
@@ -270,7 +269,7 @@ fn source_of(checkpoint: &Checkpoint) -> Source {
 
 fn only_file(checkpoint: &Checkpoint, path: &Path) -> Result<Bytes> {
     match checkpoint.files().values().collect::<Vec<_>>().as_slice() {
-        [only] => Ok((*only).clone()),
+        [only] => Ok(Bytes::clone(only)),
         files => Err(Error::usage(
             "keep-checkpoint",
             "only a checkpoint of one file can be kept in the bundle",

@@ -1,7 +1,7 @@
 //! Options, determinism and refusals.
 
 use amphora_checkpoint::architecture::{Architecture, Axis, Port, Values};
-use amphora_checkpoint::{Checkpoint, Limits};
+use amphora_checkpoint::{Checkpoint, Limits, Safetensors};
 use amphora_error::ErrorKind;
 use amphora_export::{ExportOptions, export};
 use amphora_files::RelativePath;
@@ -48,7 +48,14 @@ fn float32() -> (Architecture, Checkpoint) {
 fn linked() -> ExportOptions {
     ExportOptions {
         opset: None,
-        link: Some(RelativePath::parse("model.safetensors").unwrap()),
+        // The checkpoints here were read from bytes, and have no file's name.
+        link: Some(
+            [(
+                String::new(),
+                RelativePath::parse("model.safetensors").unwrap(),
+            )]
+            .into(),
+        ),
     }
 }
 
@@ -165,8 +172,8 @@ fn a_linked_model_holds_no_weights() {
             .iter()
             .map(|entry| (entry.key(), entry.value()))
             .collect();
-        let offset = stored.file_offset().unwrap().to_string();
-        let length = stored.data().len().to_string();
+        let offset = stored.place().unwrap().offset.to_string();
+        let length = stored.size().to_string();
         let expected = [
             ("location", "model.safetensors"),
             ("offset", offset.as_str()),
@@ -223,34 +230,57 @@ fn specs(ports: &[Port]) -> Vec<TensorSpec> {
 }
 
 #[test]
-fn shards_are_not_linked() {
-    let (Some(folder), Some((architecture, _))) = (
-        amphora_testing::fixture("planner_mlp"),
-        Case {
-            fixture: "planner_mlp",
-            checkpoint: "model.safetensors",
-        }
-        .open(),
-    ) else {
-        return;
-    };
+fn weights_of_several_files_are_linked_file_by_file() {
+    let (architecture, whole) = float32();
     let scratch = tempfile::tempdir().unwrap();
     let at = |name: &str| scratch.path().join(name);
-    fs_err::copy(folder.join("model.safetensors"), at("1.safetensors")).unwrap();
-    let whole = Checkpoint::open(at("1.safetensors"), &Default::default()).unwrap();
-    let map: serde_json::Map<String, serde_json::Value> = whole
-        .tensors()
-        .keys()
-        .map(|name| (name.clone(), "1.safetensors".into()))
-        .collect();
-    let index = serde_json::json!({ "weight_map": map }).to_string();
+    let mut map = serde_json::Map::new();
+    let mut shards = [Safetensors::default(), Safetensors::default()];
+    for (index, (name, tensor)) in whole.tensors().iter().enumerate() {
+        map.insert(name.clone(), format!("{}.safetensors", index % 2).into());
+        shards[index % 2]
+            .tensors
+            .insert(name.clone(), tensor.clone());
+    }
+    for (index, shard) in shards.iter().enumerate() {
+        fs_err::write(
+            at(&format!("{index}.safetensors")),
+            shard.to_bytes().unwrap(),
+        )
+        .unwrap();
+    }
+    let index = json!({ "weight_map": map }).to_string();
     fs_err::write(at("model.safetensors.index.json"), index).unwrap();
-    let shards = Checkpoint::open(scratch.path(), &Default::default()).unwrap();
-    assert!(export(&architecture, &shards, &opset(14)).is_ok());
-    let error = export(&architecture, &shards, &linked()).unwrap_err();
+    let checkpoint = Checkpoint::open_in_place(scratch.path(), &Limits::default()).unwrap();
+    let location = |file: &str| (file.to_owned(), RelativePath::parse(file).unwrap());
+    let options = |files: &[&str]| ExportOptions {
+        opset: None,
+        link: Some(files.iter().map(|file| location(file)).collect()),
+    };
+    let linked = options(&["0.safetensors", "1.safetensors"]);
+    let bytes =
+        amphora_onnx::write::to_bytes(&export(&architecture, &checkpoint, &linked).unwrap());
+    let directory = amphora_files::Directory::open(scratch.path()).unwrap();
+    let model = Model::from_bytes(bytes.into(), Some(&directory), &Default::default()).unwrap();
+    let graph = model.proto().graph.as_ref().unwrap();
+    let rows: Vec<_> = graph
+        .initializer
+        .iter()
+        .filter(|it| !it.name().starts_with('/'))
+        .collect();
+    assert_eq!(rows.len(), whole.tensors().len());
+    each(&rows, |tensor| {
+        let expected = whole.tensors()[tensor.name()].data().unwrap();
+        match model.tensor_bytes(tensor).unwrap() == expected {
+            true => Ok(()),
+            false => Err("other bytes than the checkpoint's"),
+        }
+    });
+
+    let error = export(&architecture, &checkpoint, &options(&["0.safetensors"])).unwrap_err();
     assert_eq!(
         (error.kind(), error.rule()),
-        (ErrorKind::Unsupported, "link-format")
+        (ErrorKind::Usage, "link-location")
     );
 }
 
@@ -299,9 +329,18 @@ fn without_optional(architecture: &Architecture, checkpoint: &Checkpoint) -> Che
             (parameter.name, shape)
         })
         .collect();
-    let views = shapes.into_iter().map(|(name, shape)| {
-        let data = checkpoint.tensors()[&name].data();
-        (name, TensorView::new(Dtype::F32, shape, data).unwrap())
+    let stored: Vec<_> = shapes
+        .into_iter()
+        .map(|(name, shape)| {
+            let data = checkpoint.tensors()[&name].data().unwrap();
+            (name, shape, data)
+        })
+        .collect();
+    let views = stored.iter().map(|(name, shape, data)| {
+        (
+            name,
+            TensorView::new(Dtype::F32, shape.clone(), data).unwrap(),
+        )
     });
     let file = safetensors::serialize(views, None).unwrap();
     Checkpoint::from_bytes(file.into(), &Limits::default()).unwrap()

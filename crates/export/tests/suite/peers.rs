@@ -108,7 +108,13 @@ fn linked_weights_compute_the_same_as_copied_ones() {
             fs_err::copy(stored, folder.path().join(&weights)).unwrap();
             let options = ExportOptions {
                 opset: None,
-                link: Some(RelativePath::parse(&weights).unwrap()),
+                link: Some(
+                    [(
+                        case.checkpoint.to_owned(),
+                        RelativePath::parse(&weights).unwrap(),
+                    )]
+                    .into(),
+                ),
             };
             let model = case.export(&options)?;
             let bytes = model.encode_to_vec();

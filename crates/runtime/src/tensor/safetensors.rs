@@ -64,7 +64,7 @@ impl TryFrom<&checkpoint::Tensor> for Tensor {
             .collect();
         let shape = shape
             .ok_or_else(|| Error::limit("tensor-elements", "a dimension is larger than memory"))?;
-        Self::from_le_bytes(*dtype, shape, tensor.data())
+        Self::from_le_bytes(*dtype, shape, &tensor.data()?)
     }
 }
 

@@ -231,7 +231,7 @@ pub(super) fn from_stored(stored: &StoredTensor) -> Result<Tensor> {
         .map(|&extent| usize::try_from(extent).ok())
         .collect::<Option<Vec<_>>>()
         .ok_or_else(|| Error::limit("golden-size", "a dimension is larger than memory"))?;
-    Tensor::from_le_bytes(*dtype, shape, stored.data())
+    Tensor::from_le_bytes(*dtype, shape, &stored.data()?)
 }
 
 fn to_stored(name: &str, tensor: &Tensor) -> Result<StoredTensor> {

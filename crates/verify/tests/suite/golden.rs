@@ -78,7 +78,7 @@ fn edit<T>(
     write: fn(T) -> [u8; 8],
 ) {
     let tensor = &content.tensors[name];
-    let mut data = tensor.data().to_vec();
+    let mut data = tensor.data().unwrap().to_vec();
     let element = data[index * 8..].first_chunk_mut::<8>().unwrap();
     *element = write(change(read(*element)));
     let changed = Tensor::new(tensor.dtype(), tensor.shape().to_vec(), data.into()).unwrap();
@@ -100,7 +100,7 @@ fn supplied(source: &Source) -> Safetensors {
     for spec in &source.contract().outputs {
         let tensor = &recorded[&spec.name];
         let classes = tensor.shape()[1];
-        let bytes = tensor.data().slice(..3 * classes as usize * 4);
+        let bytes = tensor.data().unwrap().slice(..3 * classes as usize * 4);
         file.tensors.insert(
             spec.name.clone(),
             array(Dtype::F32, &[3, classes], bytes.to_vec()),
@@ -109,7 +109,8 @@ fn supplied(source: &Source) -> Safetensors {
     for (name, dtype) in [("input_ids", Dtype::I32), ("attention_mask", Dtype::U8)] {
         let tensor = &recorded[name];
         let (width, size) = (tensor.shape()[1] as usize, dtype.size());
-        let rows = (0..3).flat_map(|row| tensor.data()[row * width * size..][..3 * size].to_vec());
+        let rows = (0..3)
+            .flat_map(|row| tensor.data().unwrap()[row * width * size..][..3 * size].to_vec());
         file.tensors
             .insert(name.to_owned(), array(dtype, &[3, 3], rows.collect()));
     }

@@ -400,10 +400,16 @@ impl DecoderConfig {
 
     /// What contradicts the tied head in a checkpoint that stores the head all the same.
     pub(super) fn head_fault(&self, weights: &super::Weights<'_>) -> Option<String> {
+        if !self.tied {
+            return None;
+        }
         let stored = weights.get(HEAD)?;
         let tokens = weights.get(&self.head())?;
-        let same = stored.dtype() == tokens.dtype() && stored.data() == tokens.data();
-        (self.tied && !same).then(|| {
+        let same = match (stored.data(), tokens.data()) {
+            (Ok(head), Ok(embeddings)) => stored.dtype() == tokens.dtype() && head == embeddings,
+            (Err(error), _) | (_, Err(error)) => return Some(error.to_string()),
+        };
+        (!same).then(|| {
             format!("{HEAD} differs from the embeddings that `tie_word_embeddings` makes it equal")
         })
     }
