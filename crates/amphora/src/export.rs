@@ -100,9 +100,6 @@ pub fn export(request: &ExportRequest) -> Result<Exported> {
             "there is no graph to export",
         ));
     };
-    if places.len() > 1 {
-        prepare_directory(parent_of(first))?;
-    }
     let link = request
         .link
         .then(|| links(path, &checkpoint, first))
@@ -115,6 +112,9 @@ pub fn export(request: &ExportRequest) -> Result<Exported> {
     let directory = directory.transpose()?;
     let models = models(&architecture, &checkpoint, &options, directory.as_ref())
         .map_err(|error| error.in_file(path))?;
+    if places.len() > 1 {
+        prepare_directory(parent_of(first))?;
+    }
     if request.link {
         for ((_, model), place) in models.iter().zip(&places) {
             durable::write_file(place, &write::to_bytes(model.proto()))?;
@@ -159,7 +159,16 @@ fn graph_only() -> Limits {
 /// The file of each graph.
 fn places(output: &Path, roles: &[GraphRole]) -> Result<Vec<PathBuf>> {
     if roles.len() == 1 {
-        return Ok(vec![output.to_owned()]);
+        return match output.is_dir() {
+            false => Ok(vec![output.to_owned()]),
+            true => Err(Error::usage(
+                "output-file",
+                "this model becomes one file, and the output is a directory",
+            )
+            .in_file(output)
+            .expected("the name of an ONNX file")
+            .hint(format!("-o {}", output.join("model.onnx").display()))),
+        };
     }
     let names: Vec<String> = roles
         .iter()
@@ -289,14 +298,13 @@ fn models(
 
 /// Where the checkpoint lies, seen from the directory of the ONNX file.
 fn location(checkpoint: &Path, output: &Path) -> Result<RelativePath> {
-    let absolute = |path: &Path| {
-        fs_err::canonicalize(path).map_err(|source| Error::from_io("looking at", path, source))
-    };
-    let directory = absolute(parent_of(output))?;
-    let checkpoint_path = absolute(checkpoint)?;
-    let text = checkpoint_path
-        .strip_prefix(&directory)
+    let checkpoint_path = fs_err::canonicalize(checkpoint)
+        .map_err(|source| Error::from_io("looking at", checkpoint, source))?;
+    let directory = parent_of(output);
+    // Nothing lies beneath a directory that does not exist.
+    let text = fs_err::canonicalize(directory)
         .ok()
+        .and_then(|directory| checkpoint_path.strip_prefix(directory).ok())
         .and_then(Path::to_str)
         .ok_or_else(|| {
             Error::usage(

@@ -96,7 +96,7 @@ pub(crate) struct ExportArguments {
     /// The ONNX operator set version (default: what the architecture asks for)
     #[arg(long, value_name = "N")]
     pub(crate) opset: Option<u64>,
-    /// Leave the weights in the safetensors checkpoint and point into it by offset
+    /// Leave the weights in their safetensors files, which lie beside OUTPUT or deeper, and point into them by offset
     #[arg(long, conflicts_with = "external_data")]
     pub(crate) link: bool,
     /// Write the weights beside the graph, as OUTPUT.data or model.onnx.data (automatic from 2 GB on)

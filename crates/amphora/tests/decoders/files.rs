@@ -181,6 +181,59 @@ fn both_graphs_share_one_file_of_weights_and_a_tied_head_is_stored_once() {
     }
 }
 
+/// Every initializer by name, wherever its bytes lie.
+fn weights(graph: &Path) -> Vec<(String, bytes::Bytes)> {
+    let model = Model::open(graph, &amphora_onnx::Limits::default()).unwrap();
+    let graph = model.proto().graph.as_ref().unwrap();
+    let stored = graph.initializer.iter();
+    stored
+        .map(|it| (it.name().to_owned(), model.tensor_bytes(it).unwrap()))
+        .collect()
+}
+
+#[test]
+fn shards_are_linked_like_one_file() {
+    let config = config("llama", "LlamaForCausalLM", json!({}));
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| scratch.path().join(name);
+    directory(&at("one"), &config);
+    sharded_directory(&at("many"), &config);
+    let linked = |name: &str| {
+        let asked = ExportRequest {
+            link: true,
+            ..request(&at(name), &at(name))
+        };
+        export(&asked).unwrap().graphs
+    };
+    for (one, many) in linked("one").iter().zip(linked("many")) {
+        assert_eq!(many.external_files.len(), 3, "{many:?}");
+        assert_eq!(one.contract, many.contract);
+        assert_eq!(weights(&one.path), weights(&many.path));
+    }
+}
+
+#[test]
+fn what_fails_leaves_no_directory() {
+    let config = config("llama", "LlamaForCausalLM", json!({}));
+    let scratch = tempfile::tempdir().unwrap();
+    let from = scratch.path().join("model");
+    directory(&from, &config);
+    let to = scratch.path().join("out");
+    let mut rows = vec![
+        ("opset-range", request(&from, &to)),
+        ("link-outside", request(&from, &to)),
+    ];
+    rows[0].1.opset = Some(99);
+    rows[1].1.link = true;
+    each(&rows, |(rule, asked)| {
+        let error = export(asked).unwrap_err();
+        match error.rule() == *rule && !to.exists() {
+            true => Ok(()),
+            false => Err(format!("{error:?}, left: {}", to.exists())),
+        }
+    });
+}
+
 #[test]
 fn an_embedding_directory_is_one_graph_whatever_class_its_configuration_names() {
     let config = config(

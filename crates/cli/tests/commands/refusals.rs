@@ -208,6 +208,7 @@ const ROWS: &[Row] = &[
         "unsupported",
         10,
     ),
+    ("export model.pt --config config.json -o folder", "usage", 2),
     ("clean --keep -1", "usage", 2),
     ("archive conv2d_fsq --format rar", "usage", 2),
     ("archive conv2d_fsq --format zip --output x.tar", "usage", 2),
