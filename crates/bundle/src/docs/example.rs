@@ -11,6 +11,10 @@ use crate::manifest::{Graph, IoSpec};
 
 /// Size given to dimensions that vary, except a first one, which counts cases and gets 1.
 const VARYING: u64 = 4;
+/// What the export of language models calls the number of tokens in the cache ...
+const PAST: &str = "past";
+/// ... and of those and the new ones together.
+const TOTAL: &str = "total";
 /// Inputs up to this many elements are written on the command line ...
 const INLINE: u64 = 16;
 /// ... and up to this many into a file beside the documentation.
@@ -34,6 +38,14 @@ struct Input {
 impl Example {
     pub(super) fn of(name: &str, graph: &Graph) -> Self {
         let mut bound = BTreeMap::new();
+        let mut dims = graph
+            .io
+            .inputs
+            .iter()
+            .flat_map(|spec| spec.dims.iter().flatten());
+        if dims.any(|dim| *dim == Dim::Symbol(PAST.to_owned())) {
+            bound.insert(TOTAL.to_owned(), 2 * VARYING);
+        }
         for spec in &graph.io.inputs {
             if let Some(Dim::Symbol(symbol)) = spec.dims.iter().flatten().next() {
                 bound.insert(symbol.clone(), 1);

@@ -9,6 +9,9 @@ use crate::compare::tensor_type;
 use crate::manifest::{Graph, IoSpec, ManifestFields, Pooling, Postprocessing, Tolerance};
 use example::Example;
 
+/// How many classes are named where the manifest does not say.
+const DEFAULT_LABELS: u32 = 5;
+
 /// The files of `docs/` by their path inside it.
 pub(crate) fn generate(fields: &ManifestFields) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = Vec::new();
@@ -51,8 +54,7 @@ fn readme(fields: &ManifestFields, example: &Example) -> String {
     if let Some(architecture) = &fields.provenance.architecture {
         row("architecture", prose(architecture));
     }
-    let parameters: u64 = fields.spec.graphs.values().map(|g| g.parameters).sum();
-    row("parameters", parameters.to_string());
+    row("parameters", parameters(fields).to_string());
     if let Some(commit) = &fields.provenance.git_sha {
         row("commit", prose(commit));
     }
@@ -61,8 +63,10 @@ fn readme(fields: &ManifestFields, example: &Example) -> String {
     text.push('\n');
     io_table(&mut text, "output", &fields.spec.io.outputs);
     text.push_str("\n## Check it, run it\n\nIn the folder of the bundle:\n\n```sh\n");
-    text.push_str(&format!("amphora verify .\n{}\n```\n\n", example.command()));
-    text.push_str(&format!("{}\n", example.note()));
+    text.push_str(&format!(
+        "amphora verify .\n{}\n",
+        commands(fields, example)
+    ));
     text.push_str(
         "`manifest.yaml` lists every file with its size and SHA-256, and `manifest.sha256` holds the \
          digest of `manifest.yaml`; `sha256sum -c manifest.sha256` checks that one without Amphora.\n\n\
@@ -70,6 +74,36 @@ fn readme(fields: &ManifestFields, example: &Example) -> String {
          - [api_reference.md](api_reference.md): every graph, its inputs, outputs and tolerances\n",
     );
     text
+}
+
+/// How many numbers were trained: the two graphs of a language model hold the same ones.
+fn parameters(fields: &ManifestFields) -> u64 {
+    let generation = fields.spec.generation.as_ref();
+    let again = |name: &String| generation.is_some_and(|generation| generation.decode == *name);
+    let graphs = fields.spec.graphs.iter();
+    graphs
+        .filter(|(name, _)| !again(name))
+        .map(|(_, graph)| graph.parameters)
+        .sum()
+}
+
+/// Commands that give the bundle what people have: text, pictures, sound.
+fn served(fields: &ManifestFields) -> Vec<&'static str> {
+    if fields.spec.generation.is_some() {
+        return vec!["amphora generate . --prompt 'Once upon a time' --max-new-tokens 20"];
+    }
+    let hints = fields.spec.io.inputs.iter();
+    let hints = hints.filter_map(|input| input.preprocessing.as_ref());
+    let mut commands: Vec<_> = hints
+        .filter_map(|hint| match hint.r#type.as_str() {
+            "tokenization" => Some("amphora run . --text 'A sentence of your own'"),
+            "image" | "normalization" | "resize" => Some("amphora run . --image picture.png"),
+            "audio" => Some("amphora run . --audio sound.wav"),
+            _ => None,
+        })
+        .collect();
+    commands.dedup();
+    commands
 }
 
 fn guide(fields: &ManifestFields, example: &Example) -> String {
@@ -116,8 +150,21 @@ fn guide(fields: &ManifestFields, example: &Example) -> String {
     text.push_str("\n## Run it from Python\n\n");
     text.push_str(&example.python());
     text.push_str("\n## Run it without Python\n\n```sh\n");
-    text.push_str(&format!("{}\n```\n\n{}", example.command(), example.note()));
+    text.push_str(&commands(fields, example));
     text
+}
+
+/// The rest of a block of commands, with what has to be said about them: calls with what people have, and
+/// one with tensors, unless those would have to come from a file that is not there.
+fn commands(fields: &ManifestFields, example: &Example) -> String {
+    let served = served(fields);
+    let note = example.note();
+    let mut lines: Vec<String> = served.iter().map(|&command| command.to_owned()).collect();
+    if served.is_empty() || note.is_empty() {
+        lines.push(example.command());
+        return format!("{}\n```\n\n{note}", lines.join("\n"));
+    }
+    format!("{}\n```\n\n", lines.join("\n"))
 }
 
 fn reference(fields: &ManifestFields, examples: &[(&String, &Graph, Example)]) -> String {
@@ -197,7 +244,10 @@ fn step(step: &Postprocessing) -> String {
         } => format!("softmax at temperature {temperature}"),
         Postprocessing::Argmax => "the index of its largest value".to_owned(),
         Postprocessing::Labels { top_k } => {
-            format!("naming the {} best classes", top_k.unwrap_or(5))
+            format!(
+                "naming the {} best classes",
+                top_k.unwrap_or(DEFAULT_LABELS)
+            )
         }
     }
 }

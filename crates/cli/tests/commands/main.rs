@@ -17,6 +17,8 @@ mod bundles;
 // The reference fixtures, from file to answer.
 mod fixtures;
 mod generate;
+// The pages inside a bundle.
+mod pages;
 // Old manifests, SavedModels, checkpoint directories.
 mod packages;
 // Engines in processes of their own: which models, what is remembered, no orphans.
