@@ -30,6 +30,7 @@ pub struct IoSchema {
     /// Where the model lies.
     pub path: PathBuf,
     /// What lies there.
+    #[serde(rename = "model_kind")]
     pub kind: ModelKind,
     /// The `model_type` of its configuration.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -18,7 +18,7 @@ Data goes to stdout, words to stderr; exit codes and environment variables are l
 
 /// Seals trained models into bundles that prove themselves, and runs them.
 #[derive(Debug, Parser)]
-#[command(name = "amphora", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "amphora", version, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -140,12 +140,7 @@ pub(crate) struct PackArguments {
     #[arg(long, value_name = "FILE")]
     pub(crate) asset: Vec<PathBuf>,
     /// How many golden cases to record
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 100,
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) golden_cases: usize,
     /// Keep the checkpoint inside the bundle
     #[arg(long)]
@@ -303,12 +298,7 @@ pub(crate) struct ImportArguments {
 #[derive(Debug, Args)]
 pub(crate) struct CleanArguments {
     /// How many bundles to keep, newest first
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 5,
-        allow_negative_numbers = true
-    )]
+    #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) keep: usize,
     /// Say what would be removed, and remove nothing
     #[arg(long)]
@@ -450,7 +440,11 @@ fn with_environment(command: clap::Command) -> clap::Command {
                 .env(OsStr::from(name))
                 .hide_env_values(true)
                 .value_parser(BoolishValueParser::new()),
-            _ => argument.env(OsStr::from(name)).hide_env_values(true),
+            _ => argument
+                .env(OsStr::from(name))
+                .hide_env_values(true)
+                // No flag is called like a number: -1 is a value, and its own parser says what is wrong.
+                .allow_negative_numbers(true),
         }
     })
 }

@@ -68,8 +68,15 @@ Times of single runs in a report then include the way to that process and back.
 A limit that is reached is an error of the kind `busy` (time) or `limit` (memory, a crash); its hint names the flag that raises it.
 ";
 
+/// `command` without `help`, which would describe every command again.
+fn without_help(command: Command) -> Command {
+    command
+        .disable_help_subcommand(true)
+        .mut_subcommands(without_help)
+}
+
 fn page() -> String {
-    let mut command = command();
+    let mut command = without_help(command());
     command.build();
     let mut page = INTRODUCTION.to_owned();
     page.push_str("\n## Commands\n\n| command | does |\n|---|---|\n");

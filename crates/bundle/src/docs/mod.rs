@@ -6,7 +6,7 @@ use amphora_error::{Result, printable};
 
 use crate::BundleId;
 use crate::compare::tensor_type;
-use crate::manifest::{Graph, IoSpec, ManifestFields, Pooling, Postprocessing, Tolerance};
+use crate::manifest::{Graph, IoSpec, ManifestFields, Pooling, Postprocessing};
 use example::Example;
 
 /// How many classes are named where the manifest does not say.
@@ -194,7 +194,7 @@ fn reference(fields: &ManifestFields, examples: &[(&String, &Graph, Example)]) -
                 prose(&golden.producer)
             ));
             for (output, tolerance) in &golden.tolerance {
-                text.push_str(&format!("| {} | {} |\n", code(output), policy(tolerance)));
+                text.push_str(&format!("| {} | {tolerance} |\n", code(output)));
             }
             text.push('\n');
         }
@@ -250,22 +250,6 @@ fn step(step: &Postprocessing) -> String {
             )
         }
     }
-}
-
-fn policy(tolerance: &Tolerance) -> String {
-    let rules = [
-        tolerance.absolute.map(|x| format!("absolute {x:e}")),
-        tolerance.relative.map(|x| format!("relative {x:e}")),
-        tolerance
-            .argmax_agreement
-            .map(|x| format!("argmax agreement {x}")),
-        tolerance
-            .token_agreement
-            .map(|x| format!("token agreement {x}")),
-        tolerance.exact.then(|| "exact".to_owned()),
-    ];
-    let rules: Vec<String> = rules.into_iter().flatten().collect();
-    rules.join(", ")
 }
 
 fn title(fields: &ManifestFields, what: &str) -> String {

@@ -1,6 +1,7 @@
 //! Golden vectors and how close an engine must come to them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use amphora_files::RelativePath;
 use schemars::JsonSchema;
@@ -75,6 +76,22 @@ pub struct Tolerance {
     /// Every element equals the reference.
     #[serde(default, skip_serializing_if = "is_false")]
     pub exact: bool,
+}
+
+/// The rules that are set, for people.
+impl fmt::Display for Tolerance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = [
+            self.absolute.map(|x| format!("absolute {x:e}")),
+            self.relative.map(|x| format!("relative {x:e}")),
+            self.argmax_agreement
+                .map(|x| format!("argmax agreement {x}")),
+            self.token_agreement.map(|x| format!("token agreement {x}")),
+            self.exact.then(|| "exact".to_owned()),
+        ];
+        let rules: Vec<String> = rules.into_iter().flatten().collect();
+        f.write_str(&rules.join(", "))
+    }
 }
 
 impl Tolerance {

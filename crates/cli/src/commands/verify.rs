@@ -73,7 +73,8 @@ fn words(report: &Report) -> String {
                 "{mark} max abs {:.1e}, max rel {:.1e}",
                 found.max_abs_diff, found.max_rel_diff
             );
-            rows.push(row(["output", output, &differences]));
+            let allowed = format!("(allowed: {})", found.tolerance);
+            rows.push(row(["output", output, &differences, &allowed]));
         }
     }
     text.push_str(&table(2, &rows));

@@ -210,6 +210,8 @@ const ROWS: &[Row] = &[
     ),
     ("export model.pt --config config.json -o folder", "usage", 2),
     ("clean --keep -1", "usage", 2),
+    ("clean --keep 99999999999999999999", "usage", 2),
+    ("export model.pt -o x.onnx --opset -1", "usage", 2),
     ("archive conv2d_fsq --format rar", "usage", 2),
     ("archive conv2d_fsq --format zip --output x.tar", "usage", 2),
     ("completions klingon", "usage", 2),

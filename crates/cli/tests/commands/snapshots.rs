@@ -39,6 +39,8 @@ fn help() {
     let scene = Scene::new();
     assert_seen!("help", scene, &["--help"]);
     assert_seen!("help_pack", scene, &["pack", "--help"]);
+    let typed = scene.run(&["help", "pack"]);
+    assert_eq!(typed.stdout, scene.run(&["pack", "--help"]).stdout);
     assert_seen!("no_command", scene, &[] as &[&str]);
     assert_seen!("unknown_command", scene, &["pakc"]);
     assert_seen!("unknown_flag", scene, &["pack", "--modle", "x"]);
