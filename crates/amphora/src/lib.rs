@@ -73,6 +73,7 @@ mod generate;
 mod import;
 mod inspect;
 mod io_schema;
+mod labels;
 mod layout;
 mod output;
 mod pack;

@@ -6,7 +6,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use amphora_bundle::manifest::{
-    FormatEntry, Generation, IoSpec, Preprocessing, Requirements, Sampling, Tolerance,
+    FormatEntry, Generation, IoSpec, Pooling, Postprocessing, Preprocessing, Requirements,
+    Sampling, Tolerance,
 };
 use amphora_bundle::{Manifest, ManifestFields};
 use amphora_error::ErrorKind;
@@ -55,7 +56,7 @@ fn strings_stay_strings() {
 #[test]
 fn every_rule_beyond_the_grammar_is_refused_by_its_name() {
     type Break = fn(&mut ManifestFields);
-    let rows: [(&str, Break); 37] = [
+    let rows: [(&str, Break); 41] = [
         ("manifest-file-order", |f| f.files.swap(0, 1)),
         ("manifest-file-order", |f| {
             let twice = f.files[0].clone();
@@ -140,6 +141,23 @@ fn every_rule_beyond_the_grammar_is_refused_by_its_name() {
                 ..generation("model")
             });
         }),
+        ("manifest-postprocessing", |f| {
+            set_steps(f, &[Postprocessing::Argmax, Postprocessing::Normalize]);
+        }),
+        ("manifest-postprocessing", |f| {
+            set_steps(
+                f,
+                &[Postprocessing::Softmax {
+                    temperature: Some(0.0),
+                }],
+            );
+        }),
+        ("manifest-postprocessing", |f| {
+            set_steps(f, &[Postprocessing::Labels { top_k: None }]);
+        }),
+        ("manifest-postprocessing", |f| {
+            set_steps(f, &[Postprocessing::Pooling { mode: Pooling::Cls }]);
+        }),
         ("manifest-format-files", |f| f.spec.format.files.clear()),
         ("manifest-format-files", |f| {
             f.spec.format.files[0].size += 1
@@ -215,6 +233,64 @@ fn every_rule_beyond_the_grammar_is_refused_by_its_name() {
 }
 
 #[test]
+fn steps_have_one_order_and_each_stands_once() {
+    let softmax = |temperature| Postprocessing::Softmax { temperature };
+    let labels = |top_k| Postprocessing::Labels { top_k };
+    let (normalize, argmax) = (Postprocessing::Normalize, Postprocessing::Argmax);
+    let pooling = Postprocessing::Pooling {
+        mode: Pooling::Mean,
+    };
+    let all = [
+        pooling.clone(),
+        normalize.clone(),
+        softmax(Some(0.5)),
+        labels(Some(1)),
+        argmax.clone(),
+    ];
+    // Whatever is left out of the whole list, the rest keeps its order.
+    for left_out in 0..1_usize << all.len() {
+        let steps: Vec<Postprocessing> = (0..all.len())
+            .filter(|index| left_out & 1 << index == 0)
+            .map(|index| all[index].clone())
+            .collect();
+        assert_eq!(Postprocessing::fault(&steps), None, "{steps:?}");
+    }
+    let rows = [
+        (
+            vec![normalize.clone(), pooling.clone()],
+            "pooling cannot follow normalize",
+        ),
+        (
+            vec![softmax(None), softmax(None)],
+            "softmax cannot follow softmax",
+        ),
+        (
+            vec![labels(None), softmax(None)],
+            "softmax cannot follow labels",
+        ),
+        (
+            vec![softmax(None), pooling],
+            "pooling cannot follow softmax",
+        ),
+        (vec![argmax, labels(None)], "labels cannot follow argmax"),
+        (
+            vec![softmax(None), normalize],
+            "normalize cannot follow softmax",
+        ),
+        (vec![softmax(Some(-1.0))], "temperature -1 is not positive"),
+        (
+            vec![softmax(Some(f64::INFINITY))],
+            "temperature inf is not positive",
+        ),
+        (vec![labels(Some(0))], "top_k is 0"),
+    ];
+    amphora_testing::each(&rows, |(steps, fault)| match Postprocessing::fault(steps) {
+        Some(found) if found.contains(fault) => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
+
+#[test]
 fn how_a_model_writes_is_part_of_its_identity() {
     let id = |change: fn(&mut Generation)| {
         let mut fields = fields();
@@ -250,6 +326,13 @@ fn set_graph(fields: &mut ManifestFields, change: fn(&mut amphora_bundle::manife
 fn set_input(fields: &mut ManifestFields, change: fn(&mut IoSpec)) {
     let graph = fields.spec.graphs.get_mut("model").unwrap();
     change(&mut graph.io.inputs[0]);
+    fields.spec.io = graph.io.clone();
+}
+
+/// The output of the graph has the shape `[batch, 2]`.
+fn set_steps(fields: &mut ManifestFields, steps: &[Postprocessing]) {
+    let graph = fields.spec.graphs.get_mut("model").unwrap();
+    graph.io.outputs[0].postprocessing = steps.to_vec();
     fields.spec.io = graph.io.clone();
 }
 

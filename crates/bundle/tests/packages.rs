@@ -1,10 +1,11 @@
 //! Manifests of packages: what is read at which level, and what is refused where.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use amphora_bundle::manifest::{MODEL_TYPES, io_of_model_type};
+use amphora_bundle::manifest::{IoSpec, MODEL_TYPES, io_of_model_type};
 use amphora_bundle::package::{Level, PackageManifest};
 use amphora_bundle::{ManifestFields, Package};
 use amphora_error::ErrorKind;
+use amphora_onnx::Dtype;
 use amphora_testing::each;
 
 /// Everything that document 004 asks of a published package.
@@ -284,6 +285,12 @@ fn other_shapes_are_refused_with_their_line() {
             "      []\n",
             "spec.io.outputs",
         ),
+        (
+            "steps in no order",
+            "shape: [-1, 1000]}",
+            "shape: [-1, 1000], postprocessing: [{type: argmax}, {type: softmax}]}",
+            "spec.io.outputs 'logits'.postprocessing: softmax cannot follow argmax",
+        ),
     ];
     each(&rows, |(_, from, to, fault)| {
         match parse(&WHOLE.replacen(from, to, 1), Level::Install) {
@@ -387,21 +394,73 @@ fn a_directory_is_a_package_only_where_nothing_of_a_bundle_is() {
 }
 
 #[test]
-fn every_family_of_the_table_has_a_schema_that_a_manifest_can_hold() {
-    each(&MODEL_TYPES, |model_type| {
+fn every_family_of_the_table_has_its_schema() {
+    const IDS: &[&str] = &["input_ids", "attention_mask"];
+    const SEGMENTS: &[&str] = &["input_ids", "attention_mask", "token_type_ids"];
+    const PIXELS: &[&str] = &["pixel_values"];
+    /// Model type, inputs, family of the tokenizer, output and its rank.
+    type Row = (
+        &'static str,
+        &'static [&'static str],
+        Option<&'static str>,
+        &'static str,
+        usize,
+    );
+    let rows: [Row; 15] = [
+        ("bert", SEGMENTS, Some("bert"), "logits", 3),
+        ("roberta", IDS, Some("roberta"), "logits", 3),
+        ("distilbert", IDS, Some("distilbert"), "logits", 3),
+        ("albert", SEGMENTS, Some("albert"), "logits", 3),
+        ("electra", SEGMENTS, Some("electra"), "logits", 3),
+        ("gpt2", IDS, Some("gpt2"), "logits", 3),
+        ("gpt", IDS, Some("gpt2"), "logits", 3),
+        ("gpt-neo", IDS, Some("gpt2"), "output", 2),
+        ("gpt-j", IDS, Some("gpt2"), "output", 2),
+        ("t5", IDS, Some("t5"), "logits", 3),
+        ("mt5", IDS, Some("t5"), "output", 2),
+        ("ul2", IDS, Some("t5"), "output", 2),
+        ("vit", PIXELS, None, "logits", 2),
+        ("deit", PIXELS, None, "logits", 2),
+        ("swin", PIXELS, None, "logits", 2),
+    ];
+    assert_eq!(rows.map(|row| row.0), MODEL_TYPES);
+    each(&rows, |(model_type, inputs, tokenizer, output, rank)| {
         let io = io_of_model_type(model_type).ok_or("it has no row")?;
         let text = serde_json::to_string(&io).unwrap();
         let again: amphora_bundle::manifest::Io = serde_json::from_str(&text).unwrap();
-        let tokens = io.inputs[0].name == "input_ids";
-        let segments = io.inputs.iter().any(|input| input.name == "token_type_ids");
-        let has_segments = ["bert", "albert", "electra"].contains(model_type);
+        let names: Vec<&str> = io.inputs.iter().map(|input| input.name.as_str()).collect();
+        let is_right = |input: &IoSpec| {
+            let how = input.preprocessing.as_ref().unwrap();
+            let (dtype, shape) = match tokenizer {
+                Some(_) => (Dtype::Int64, vec![-1, -1]),
+                None => (Dtype::Float32, vec![-1, 3, 224, 224]),
+            };
+            input.dtype == dtype
+                && input.shape.as_ref() == Some(&shape)
+                && how.tokenizer_type.as_deref() == *tokenizer
+                && how.tokenizer.is_some() == tokenizer.is_some()
+        };
+        let given = &io.outputs[0];
+        let shape = vec![-1; *rank];
         match again == io
-            && segments == has_segments
-            && (tokens || io.inputs[0].name == "pixel_values")
+            && names == *inputs
+            && io.inputs.iter().all(is_right)
+            && (given.name.as_str(), given.dtype) == (*output, Dtype::Float32)
+            && given.shape.as_ref() == Some(&shape)
         {
             true => Ok(()),
-            false => Err("its inputs are others"),
+            false => Err("its schema is another"),
         }
     });
+    let picture = |model_type: &str| {
+        let how = io_of_model_type(model_type).unwrap().inputs[0]
+            .preprocessing
+            .clone();
+        serde_json::to_value(how.unwrap().config).unwrap()
+    };
+    let (half, imagenet) = (picture("vit"), picture("swin"));
+    assert_eq!(half["mean"], serde_json::json!([0.5, 0.5, 0.5]));
+    assert_eq!(imagenet["mean"], serde_json::json!([0.485, 0.456, 0.406]));
+    assert_eq!(imagenet["std"], serde_json::json!([0.229, 0.224, 0.225]));
     assert_eq!(io_of_model_type("gpt_neo"), io_of_model_type("gpt-neo"));
 }

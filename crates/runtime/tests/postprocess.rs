@@ -8,7 +8,7 @@ use std::path::Path;
 use amphora_bundle::manifest::{Pooling, Postprocessing};
 use amphora_error::{ErrorKind, Result};
 use amphora_runtime::postprocess::{
-    Answered, Context, most_probable, postprocess, sentence_transformers,
+    Answered, Context, are_distributions, postprocess, sentence_transformers,
 };
 use amphora_runtime::{Tensor, read_safetensors};
 use amphora_testing::{each, fixture};
@@ -129,12 +129,75 @@ fn probabilities_classes_and_names_agree_with_a_plain_computation() {
         .collect();
     assert_eq!(names, [["b", "c"], ["c", "d"]]);
     assert!((named[1][0].probability - expected[6]).abs() < 1e-12);
-    // A row that is a distribution already is not one of logits.
-    let certain = most_probable(&[0.25, 0.75, 0.0, 0.0], &labels, 1);
-    assert_eq!((certain[0].class, certain[0].probability), (1, 0.75));
-
     let classes = apply(&tensor, &[Postprocessing::Argmax], None).unwrap();
     assert_eq!(classes.tensor, Tensor::new([2], vec![1_i64, 2]).unwrap());
+}
+
+#[test]
+fn classes_are_named_by_probabilities_and_never_by_what_looks_like_them() {
+    let labels: BTreeMap<u64, String> = (0..).zip(["a", "b", "c"].map(String::from)).collect();
+    let name = |values: [f32; 6], labels| {
+        let context = Context {
+            output: "y",
+            mask: None,
+            labels: Some(labels),
+        };
+        let tensor = Tensor::new([2, 3], values.to_vec()).unwrap();
+        let steps = [Postprocessing::Labels { top_k: Some(1) }];
+        let answer = postprocess(&tensor, &steps, &context)?;
+        let best = |row: &Vec<_>| {
+            let label: &amphora_runtime::postprocess::Label = &row[0];
+            (label.class, label.probability)
+        };
+        Ok(answer.labels.unwrap().iter().map(best).collect::<Vec<_>>())
+    };
+    // Several may hold at once: the values are taken as they are, up to the last bit above 1.
+    let found: Result<Vec<_>> = name([0.25, 0.75, 0.5, 1.000_000_1, 0.0, 0.0], &labels);
+    assert_eq!(found.unwrap(), [(1, 0.75), (0, f64::from(1.000_000_1_f32))]);
+    // One row of the two could be probabilities; the other tells that both are logits.
+    let error = name([0.25, 0.75, 0.0, 1.0, 3.0, -2.0], &labels).unwrap_err();
+    assert!(error.to_string().contains("no probabilities"), "{error}");
+    assert!(error.hint_text().unwrap().contains("softmax"));
+    let others: BTreeMap<u64, String> = [(0, "a"), (1, "b"), (3, "d")]
+        .map(|(class, label)| (class, label.to_owned()))
+        .into();
+    let error = name([0.5; 6], &others).unwrap_err();
+    assert!(error.to_string().contains("found class 3"), "{error}");
+
+    let rows: [(&[f32], bool); 4] = [
+        (&[0.25, 0.75, 0.0, 1.0], true),
+        (&[0.25, 0.75, 1.0, 1.0], false),
+        (&[-0.5, 1.5], false),
+        (&[f32::NAN, 1.0], false),
+    ];
+    each(&rows, |(values, expected)| {
+        let tensor = Tensor::new([values.len() / 2, 2], values.to_vec()).unwrap();
+        match are_distributions(&tensor) == *expected {
+            true => Ok(()),
+            false => Err("the answer is another"),
+        }
+    });
+}
+
+#[test]
+fn an_embedding_is_a_vector_and_nothing_made_of_it() {
+    let hidden = Tensor::new([1, 2, 2], vec![1.0_f32, 3.0, 0.0, 0.0]).unwrap();
+    let pool = Postprocessing::Pooling { mode: Pooling::Cls };
+    let softmax = Postprocessing::Softmax { temperature: None };
+    let rows = [
+        (vec![pool.clone()], true),
+        (vec![pool.clone(), Postprocessing::Normalize], true),
+        (vec![Postprocessing::Normalize], false),
+        (vec![pool.clone(), softmax], false),
+        (vec![pool, Postprocessing::Argmax], false),
+    ];
+    each(&rows, |(steps, expected)| {
+        let answer = apply(&hidden, steps, None).map_err(|error| error.to_string())?;
+        match answer.is_embedding == *expected {
+            true => Ok(()),
+            false => Err(format!("{answer:?}")),
+        }
+    });
 }
 
 #[test]
@@ -150,6 +213,7 @@ fn steps_that_do_not_fit_are_refused_by_name() {
     let padding = Tensor::new([1, 2], vec![0_i64; 2]).unwrap();
     let longer = Tensor::new([1, 3], vec![1_i64; 3]).unwrap();
     let words = Tensor::new([1], vec!["a".to_owned()]).unwrap();
+    let counts = Tensor::new([1], vec![1_i64]).unwrap();
     let cold = Postprocessing::Softmax {
         temperature: Some(0.0),
     };
@@ -174,7 +238,13 @@ fn steps_that_do_not_fit_are_refused_by_name() {
             &words,
             vec![Postprocessing::Normalize],
             None,
-            "no real numbers",
+            "no floating-point numbers",
+        ),
+        (
+            &counts,
+            vec![Postprocessing::Normalize],
+            None,
+            "no floating-point numbers",
         ),
     ];
     each(&rows, |(tensor, steps, mask, text)| {

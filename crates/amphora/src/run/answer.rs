@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use amphora_bundle::manifest::Postprocessing;
 use amphora_bundle::{Bundle, BundleId, Name, Version};
 use amphora_error::Result;
-use amphora_runtime::postprocess::{Context, Label, most_probable, postprocess};
+use amphora_runtime::postprocess::{Context, Label, are_distributions, postprocess};
 use amphora_runtime::{Outputs, Tensor};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::open::Opened;
+use crate::labels::names_classes;
 
 /// How many labels are named where neither the caller nor the manifest says so.
-const DEFAULT_TOP_K: usize = 3;
+const DEFAULT_TOP_K: u32 = 3;
 
 /// The answer of a model.
 #[derive(Debug, Clone, Serialize)]
@@ -29,13 +30,14 @@ pub struct Answer {
     /// The most probable classes, by output, where the bundle has labels: one list for each row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, Vec<Vec<Label>>>>,
-    /// One vector for each sequence, where the manifest says that they are pooled.
+    /// One vector for each sequence, where the manifest says that they are pooled; of several such outputs
+    /// the first.
     #[serde(
         serialize_with = "optional_tensor",
         skip_serializing_if = "Option::is_none"
     )]
     pub embedding: Option<Tensor>,
-    /// What other outputs became by the steps of the manifest (probabilities, classes):
+    /// What other outputs became by the steps of the manifest (probabilities, classes, further embeddings):
     /// `{name: {dtype, shape, data}}`.
     #[serde(
         serialize_with = "tensors_to_json",
@@ -92,8 +94,8 @@ fn tensors_to_json<S: serde::Serializer>(
     entries.collect::<Map<String, Value>>().serialize(to)
 }
 
-/// The answer that `outputs` are, by the steps of the manifest; an output without any is named by the
-/// labels where its rows fit them.
+/// The answer that `outputs` are, by the steps of the manifest. Where it names the classes of no output,
+/// those are named whose rows fit the labels.
 pub(super) fn answer(
     opened: Opened,
     mask: Option<&Tensor>,
@@ -112,15 +114,25 @@ pub(super) fn answer(
         warnings: opened.io.warnings,
     };
     let labels = opened.labels.as_ref();
-    for spec in &opened.io.io.outputs {
+    let outputs = &opened.io.io.outputs;
+    let is_said = outputs
+        .iter()
+        .any(|spec| names_classes(&spec.postprocessing));
+    for spec in outputs {
         let Some(tensor) = answer.outputs.get(&spec.name) else {
             continue;
         };
-        if spec.postprocessing.is_empty() {
-            if let (Some(named), Some(labels)) = (&mut answer.labels, labels) {
-                let rows = name_classes(tensor, labels, top_k.unwrap_or(DEFAULT_TOP_K));
-                named.extend(rows.map(|rows| (spec.name.clone(), rows)));
-            }
+        let unsaid = match (is_said, labels) {
+            (false, Some(labels)) if spec.postprocessing.is_empty() => usual(tensor, labels),
+            _ => Vec::new(),
+        };
+        let is_shown = !spec.postprocessing.is_empty();
+        let steps = if is_shown {
+            &spec.postprocessing
+        } else {
+            &unsaid
+        };
+        if steps.is_empty() {
             continue;
         }
         let context = Context {
@@ -128,15 +140,14 @@ pub(super) fn answer(
             mask,
             labels,
         };
-        let found = postprocess(tensor, &with_top_k(&spec.postprocessing, top_k), &context)?;
+        let found = postprocess(tensor, &with_top_k(steps, top_k), &context)?;
         if let (Some(named), Some(rows)) = (&mut answer.labels, found.labels) {
             named.insert(spec.name.clone(), rows);
         }
-        match found.is_embedding {
-            true => answer.embedding = Some(found.tensor),
-            false => {
-                answer.postprocessed.insert(spec.name.clone(), found.tensor);
-            }
+        if is_shown && found.is_embedding && answer.embedding.is_none() {
+            answer.embedding = Some(found.tensor);
+        } else if is_shown {
+            answer.postprocessed.insert(spec.name.clone(), found.tensor);
         }
     }
     Ok(answer)
@@ -144,7 +155,7 @@ pub(super) fn answer(
 
 /// The steps with the number of labels that the caller wants.
 fn with_top_k(steps: &[Postprocessing], wanted: Option<usize>) -> Vec<Postprocessing> {
-    let wanted = wanted.and_then(|k| u32::try_from(k).ok());
+    let wanted = wanted.map(|k| u32::try_from(k).unwrap_or(u32::MAX));
     let step = |step: &Postprocessing| match step {
         Postprocessing::Labels { top_k } => Postprocessing::Labels {
             top_k: wanted.or(*top_k),
@@ -154,21 +165,21 @@ fn with_top_k(steps: &[Postprocessing], wanted: Option<usize>) -> Vec<Postproces
     steps.iter().map(step).collect()
 }
 
-/// The most probable classes of every row, where an output has one logit, or one probability, for each
-/// label in its last dimension.
-fn name_classes(
-    tensor: &Tensor,
-    labels: &BTreeMap<u64, String>,
-    top_k: usize,
-) -> Option<Vec<Vec<Label>>> {
-    let classes = match tensor.shape() {
-        [_, classes] if *classes == labels.len() && *classes > 1 => *classes,
-        _ => return None,
-    };
-    let logits = tensor.as_slice::<f32>()?;
-    let rows = logits.chunks_exact(classes).map(|row| {
-        let row: Vec<f64> = row.iter().map(|value| f64::from(*value)).collect();
-        most_probable(&row, labels, top_k)
-    });
-    Some(rows.collect())
+/// The steps of a classifier of which only the labels are known: its output has one logit, or one
+/// probability, for each label in its last dimension. None for any other output.
+fn usual(tensor: &Tensor, labels: &BTreeMap<u64, String>) -> Vec<Postprocessing> {
+    let top_k = Some(DEFAULT_TOP_K);
+    match tensor.shape() {
+        [_, classes] if *classes == labels.len() && *classes > 1 => {}
+        _ => return Vec::new(),
+    }
+    if tensor.as_slice::<f32>().is_none() {
+        return Vec::new();
+    }
+    let softmax = Postprocessing::Softmax { temperature: None };
+    let named = Postprocessing::Labels { top_k };
+    match are_distributions(tensor) {
+        true => vec![named],
+        false => vec![softmax, named],
+    }
 }

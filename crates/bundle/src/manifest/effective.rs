@@ -157,8 +157,9 @@ pub fn effective_io(
     ];
     let mut sizes = BTreeMap::new();
     let [inputs, outputs] = sides.map(|(side, stated, graph)| {
+        let stated: BTreeMap<&str, &IoSpec> = stated.iter().map(|s| (s.name.as_str(), s)).collect();
         let settled = graph.iter().map(|found| {
-            let word = stated.iter().find(|spec| spec.name == found.name);
+            let word = stated.get(found.name.as_str()).copied();
             conflict.settle(side, word, found, &mut sizes)
         });
         settled.collect::<Vec<IoSpec>>()
@@ -184,15 +185,17 @@ struct Conflict {
 
 impl Conflict {
     fn names(&mut self, side: &str, stated: &[IoSpec], graph: &[TensorSpec]) {
+        let in_manifest: BTreeSet<&str> = stated.iter().map(|spec| spec.name.as_str()).collect();
+        let in_graph: BTreeSet<&str> = graph.iter().map(|found| found.name.as_str()).collect();
         for spec in stated {
-            if graph.iter().all(|found| found.name != spec.name) {
+            if !in_graph.contains(spec.name.as_str()) {
                 let name = quoted(&spec.name);
                 self.faults
                     .push(format!("the manifest's {side} {name} is not in the graph"));
             }
         }
         for found in graph {
-            if stated.iter().any(|spec| spec.name == found.name) {
+            if in_manifest.contains(found.name.as_str()) {
                 continue;
             }
             let name = quoted(&found.name);

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::golden::finite;
+use super::Postprocessing;
 
 /// What goes in and what comes out.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -109,48 +109,4 @@ pub struct Preprocessing {
     /// Parameters of this kind of preprocessing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Map<String, Value>>,
-}
-
-/// One step from an output of the graph towards an answer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Postprocessing {
-    /// One vector for each sequence: `[batch, time, width]` becomes `[batch, width]`; the input
-    /// `attention_mask` says which tokens count.
-    Pooling {
-        /// Which tokens the vector is made of.
-        mode: Pooling,
-    },
-    /// Every vector along the last axis is divided by its Euclidean length.
-    Normalize,
-    /// Logits along the last axis become probabilities.
-    Softmax {
-        /// Divides the logits first; 1 when absent.
-        #[serde(
-            default,
-            skip_serializing_if = "Option::is_none",
-            deserialize_with = "finite"
-        )]
-        temperature: Option<f64>,
-    },
-    /// The index of the largest value along the last axis; of equal ones the lowest.
-    Argmax,
-    /// The names of the most probable classes along the last axis, from the labels of the bundle.
-    Labels {
-        /// How many are named; 5 when absent.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        top_k: Option<u32>,
-    },
-}
-
-/// Which tokens stand for a sequence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Pooling {
-    /// The mean of all tokens that are not padding.
-    Mean,
-    /// The first token.
-    Cls,
-    /// The last token that is not padding.
-    Last,
 }

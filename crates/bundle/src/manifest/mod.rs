@@ -6,6 +6,7 @@ mod golden;
 mod io;
 mod metadata;
 mod model_types;
+mod postprocessing;
 mod spec;
 mod validate;
 pub(crate) mod write;
@@ -22,11 +23,12 @@ use serde::{Deserialize, Serialize};
 pub use effective::{EffectiveIo, IoSource, effective_io};
 pub use generation::{Generation, Sampling};
 pub use golden::{Golden, GoldenKind, Tolerance};
-pub use io::{Io, IoSpec, Pooling, Postprocessing, Preprocessing};
+pub use io::{Io, IoSpec, Preprocessing};
 pub use metadata::{
     Author, Distribution, DistributionPackage, Metadata, Provenance, Registry, Source,
 };
 pub use model_types::{MODEL_TYPES, io_of_model_type};
+pub use postprocessing::{Pooling, Postprocessing};
 pub use spec::{
     Compute, Cpu, Dependencies, ExecutionFile, Format, Framework, Gpu, Graph, Memory, Package,
     Performance, Requirements, Spec, Storage,

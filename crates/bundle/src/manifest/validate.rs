@@ -8,7 +8,7 @@ use amphora_files::RelativePath;
 use amphora_onnx::Dim;
 use serde_json::Value;
 
-use super::{FormatEntry, Graph, Io, IoSpec, ManifestFields, Sampling, yaml};
+use super::{FormatEntry, Graph, Io, IoSpec, ManifestFields, Postprocessing, Sampling, yaml};
 use crate::layout;
 use crate::name::is_segment;
 
@@ -204,8 +204,36 @@ fn io(fields: &ManifestFields, place: &str, io: &Io, faults: &mut Faults) {
             if let Some(tokenizer) = tokenizer {
                 must_be_listed(fields, &format!("{place}.tokenizer"), tokenizer, faults);
             }
+            if let Some(fault) = postprocessing(fields, spec) {
+                faults.add(
+                    "manifest-postprocessing",
+                    format!("{place}.postprocessing: {fault}"),
+                );
+            }
         }
     }
+}
+
+/// Why the steps of an output cannot be applied, as far as a manifest shows it.
+fn postprocessing(fields: &ManifestFields, spec: &IoSpec) -> Option<String> {
+    let steps = &spec.postprocessing;
+    let rank = spec.shape.as_ref().map(Vec::len);
+    let pools = steps
+        .iter()
+        .any(|step| matches!(step, Postprocessing::Pooling { .. }));
+    let names = steps
+        .iter()
+        .any(|step| matches!(step, Postprocessing::Labels { .. }));
+    if let Some(fault) = Postprocessing::fault(steps) {
+        return Some(fault);
+    }
+    if pools && rank.is_some_and(|rank| rank != 3) {
+        return Some("pooling needs the shape [batch, time, width]".to_owned());
+    }
+    if names && fields.assets.labels.is_none() {
+        return Some("classes are named, and assets.labels names no file".to_owned());
+    }
+    None
 }
 
 pub(crate) fn dims_agree(spec: &IoSpec) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use amphora_error::{Error, Result, quoted};
 
 use super::manifest::{Level, PackageManifest};
-use crate::manifest::{IoSpec, dims_agree};
+use crate::manifest::{IoSpec, Postprocessing, dims_agree};
 use crate::{Name, Version};
 
 /// The words of document 004.
@@ -80,6 +80,12 @@ fn names(manifest: &PackageManifest, faults: &mut Vec<String>) {
         for spec in specs.iter().filter(|spec| !dims_agree(spec)) {
             let name = quoted(&spec.name);
             faults.push(format!("spec.io.{side} {name}: the shape is none"));
+        }
+        for spec in specs {
+            if let Some(fault) = Postprocessing::fault(&spec.postprocessing) {
+                let name = quoted(&spec.name);
+                faults.push(format!("spec.io.{side} {name}.postprocessing: {fault}"));
+            }
         }
     }
 }

@@ -15,14 +15,18 @@ pub struct Label {
     pub probability: f64,
 }
 
-/// The `top_k` most probable classes of a row of logits, or of probabilities, best first; of equal ones
-/// the lowest number first.
-pub fn most_probable(row: &[f64], labels: &BTreeMap<u64, String>, top_k: usize) -> Vec<Label> {
-    let mut classes: Vec<Label> = probabilities(row)
-        .into_iter()
-        .zip(labels.iter())
+/// The `top_k` most probable classes of a row of probabilities, best first; of equal ones the lowest
+/// number first.
+pub(super) fn most_probable(
+    row: &[f64],
+    labels: &BTreeMap<u64, String>,
+    top_k: usize,
+) -> Vec<Label> {
+    let mut classes: Vec<Label> = row
+        .iter()
+        .zip(labels.values())
         .enumerate()
-        .map(|(class, (probability, (_, label)))| Label {
+        .map(|(class, (&probability, label))| Label {
             class,
             label: label.clone(),
             probability,
@@ -33,14 +37,13 @@ pub fn most_probable(row: &[f64], labels: &BTreeMap<u64, String>, top_k: usize) 
     classes
 }
 
-/// The softmax of a row of logits; a row that is a distribution already stays as it is.
-fn probabilities(row: &[f64]) -> Vec<f64> {
-    let sum: f64 = row.iter().sum();
-    let mut row = row.to_vec();
-    if !(row.iter().all(|value| (0.0..=1.0).contains(value)) && (sum - 1.0).abs() < 1e-4) {
-        softmax(&mut row, 1.0);
-    }
-    row
+/// What the arithmetic of a graph may add to a probability.
+pub(super) const ROUNDING: f64 = 1e-4;
+
+/// Whether every value of a row can be a probability.
+pub(super) fn are_probabilities(row: &[f64]) -> bool {
+    let range = -ROUNDING..=1.0 + ROUNDING;
+    row.iter().all(|value| range.contains(value))
 }
 
 /// Turns logits, divided by `temperature`, into probabilities.

@@ -27,8 +27,9 @@ use std::collections::BTreeMap;
 
 use amphora_bundle::manifest::Postprocessing;
 use amphora_error::{Error, Result, quoted};
+use amphora_onnx::Dtype;
 
-pub use classes::{Label, most_probable};
+pub use classes::Label;
 pub use modules::sentence_transformers;
 
 use crate::Tensor;
@@ -43,10 +44,10 @@ const SMALLEST_LENGTH: f64 = 1e-12;
 pub struct Context<'a> {
     /// The name of the output, for messages.
     pub output: &'a str,
-    /// The input `attention_mask`, `[batch, time]`, 1 for a token and 0 for padding; without one every
-    /// token counts.
+    /// Which tokens count, `[batch, time]`: 1 for a token and 0 for padding, as the input
+    /// `attention_mask`; without one every token does.
     pub mask: Option<&'a Tensor>,
-    /// The names of the classes.
+    /// The names of the classes 0, 1, 2, ...
     pub labels: Option<&'a BTreeMap<u64, String>>,
 }
 
@@ -58,7 +59,7 @@ pub struct Answered {
     /// One list for each row along the last axis, the most probable class first, where the steps name
     /// classes.
     pub labels: Option<Vec<Vec<Label>>>,
-    /// Whether the tensor holds one vector for each sequence.
+    /// Whether the tensor holds one vector for each sequence, of which nothing else was made.
     pub is_embedding: bool,
 }
 
@@ -88,36 +89,35 @@ impl Values {
 ///
 /// # Errors
 ///
-/// [`amphora_error::ErrorKind::Incompatible`], naming output and step, when a step does not fit: an
-/// output that holds no `float32`, `float64` or `float16`, another rank than pooling needs, a mask of
-/// another shape, a sequence of which every token is padding where one token is looked for, a temperature
-/// that is not positive, classes without as many labels, steps after an argmax.
+/// [`amphora_error::ErrorKind::Incompatible`], naming the output, when a step does not fit: steps that
+/// make no sense anywhere ([`Postprocessing::fault`]), an output that holds no floating-point numbers,
+/// another rank than pooling needs, a mask of another shape, a sequence of which every token is padding
+/// where one token is looked for, labels of other classes, values that are no probabilities where
+/// classes are named.
 pub fn postprocess(
     tensor: &Tensor,
     steps: &[Postprocessing],
     context: &Context<'_>,
 ) -> Result<Answered> {
+    if let Some(fault) = Postprocessing::fault(steps) {
+        return Err(misfit(&fault, context));
+    }
     let mut values = Values {
         shape: tensor.shape().to_vec(),
-        data: tensor.to_f64().ok_or_else(|| {
+        data: real_numbers(tensor).ok_or_else(|| {
             let found = tensor.dtype().to_string();
-            misfit("the output holds no real numbers", context).found(found)
+            misfit("the output holds no floating-point numbers", context).found(found)
         })?,
     };
-    let mut answered = Answered {
-        tensor: Tensor::scalar(0.0_f32),
-        labels: None,
-        is_embedding: false,
-    };
+    let mut labels = None;
     let mut classes = None;
+    let mut is_embedding = false;
     for step in steps {
-        if classes.is_some() {
-            return Err(misfit("nothing can follow an argmax", context));
-        }
+        is_embedding &= *step == Postprocessing::Normalize;
         match step {
             Postprocessing::Pooling { mode } => {
                 values = pooling::pool(&values, *mode, context)?;
-                answered.is_embedding = true;
+                is_embedding = true;
             }
             Postprocessing::Normalize => values.each_row(|row| {
                 let length = row.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -126,11 +126,21 @@ pub fn postprocess(
             }),
             Postprocessing::Softmax { temperature } => {
                 let temperature = temperature.unwrap_or(1.0);
-                if !(temperature > 0.0 && temperature.is_finite()) {
-                    let found = temperature.to_string();
-                    return Err(misfit("the temperature is not positive", context).found(found));
-                }
                 values.each_row(|row| classes::softmax(row, temperature));
+            }
+            Postprocessing::Labels { top_k } => {
+                let names = labels_for(&values, context)?;
+                let softmax =
+                    |step: &Postprocessing| matches!(step, Postprocessing::Softmax { .. });
+                if !steps.iter().any(softmax) && !values.rows().all(classes::are_probabilities) {
+                    return Err(misfit("the values are no probabilities", context)
+                        .hint("put the step softmax before labels, if they are logits"));
+                }
+                let top_k = top_k.map_or(DEFAULT_TOP_K, |k| k as usize);
+                let rows = values
+                    .rows()
+                    .map(|row| classes::most_probable(row, names, top_k));
+                labels = Some(rows.collect());
             }
             Postprocessing::Argmax => {
                 if values.width() == 0 {
@@ -138,15 +148,9 @@ pub fn postprocess(
                 }
                 classes = Some(values.rows().map(classes::largest).collect::<Vec<i64>>());
             }
-            Postprocessing::Labels { top_k } => {
-                let labels = labels_for(&values, context)?;
-                let top_k = top_k.map_or(DEFAULT_TOP_K, |k| k as usize);
-                let rows = values.rows().map(|row| most_probable(row, labels, top_k));
-                answered.labels = Some(rows.collect());
-            }
         }
     }
-    answered.tensor = match classes {
+    let tensor = match classes {
         Some(classes) => {
             let leading = values.shape.len().saturating_sub(1);
             Tensor::new(&values.shape[..leading], classes)?
@@ -156,9 +160,34 @@ pub fn postprocess(
             Tensor::new(values.shape, narrow)?
         }
     };
-    Ok(answered)
+    Ok(Answered {
+        tensor,
+        labels,
+        is_embedding,
+    })
 }
 
+fn real_numbers(tensor: &Tensor) -> Option<Vec<f64>> {
+    match tensor.dtype() {
+        Dtype::Float32 | Dtype::Float64 | Dtype::Float16 | Dtype::Bfloat16 => tensor.to_f64(),
+        _ => None,
+    }
+}
+
+/// Whether every row along the last axis of `tensor` is a distribution: what a softmax has been applied
+/// to already.
+pub fn are_distributions(tensor: &Tensor) -> bool {
+    let Some(data) = real_numbers(tensor) else {
+        return false;
+    };
+    let shape = tensor.shape().to_vec();
+    let sums_to_one = |row: &[f64]| (row.iter().sum::<f64>() - 1.0).abs() < classes::ROUNDING;
+    Values { shape, data }
+        .rows()
+        .all(|row| classes::are_probabilities(row) && sums_to_one(row))
+}
+
+/// The labels, one for each class.
 fn labels_for<'a>(values: &Values, context: &Context<'a>) -> Result<&'a BTreeMap<u64, String>> {
     let labels = context
         .labels
@@ -167,6 +196,12 @@ fn labels_for<'a>(values: &Values, context: &Context<'a>) -> Result<&'a BTreeMap
         return Err(misfit("there is not one label for each class", context)
             .expected(format!("{} labels", values.width()))
             .found(format!("{} labels", labels.len())));
+    }
+    if let Some((class, _)) = labels.keys().zip(0..).find(|(class, at)| **class != *at) {
+        let expected = format!("the classes 0 to {}", labels.len() - 1);
+        return Err(misfit("the labels are those of other classes", context)
+            .expected(expected)
+            .found(format!("class {class}")));
     }
     Ok(labels)
 }

@@ -1,0 +1,110 @@
+//! From an output of a graph towards an answer: the steps that a manifest may list.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::golden::finite;
+
+/// One step from an output of the graph towards an answer. An output has each of them at most once, in
+/// the order in which they stand here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Postprocessing {
+    /// One vector for each sequence: `[batch, time, width]` becomes `[batch, width]`; the input
+    /// `attention_mask` says which tokens count.
+    Pooling {
+        /// Which tokens the vector is made of.
+        mode: Pooling,
+    },
+    /// Every vector along the last axis is divided by its Euclidean length.
+    Normalize,
+    /// Logits along the last axis become probabilities.
+    Softmax {
+        /// Divides the logits first; 1 when absent.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "finite"
+        )]
+        temperature: Option<f64>,
+    },
+    /// The names of the most probable classes along the last axis, from the labels of the bundle. The
+    /// values are probabilities, by a softmax before this step or by the graph's own.
+    Labels {
+        /// How many are named; 5 when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        top_k: Option<u32>,
+    },
+    /// The index of the largest value along the last axis; of equal ones the lowest.
+    Argmax,
+}
+
+/// Which tokens stand for a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The mean of all tokens that are not padding.
+    Mean,
+    /// The first token.
+    Cls,
+    /// The last token that is not padding.
+    Last,
+}
+
+impl Postprocessing {
+    /// What is wrong with `steps`, whatever output they are applied to: a temperature that is not
+    /// positive, no class to name, or an order that makes no sense, such as probabilities of
+    /// probabilities.
+    ///
+    /// ```
+    /// use amphora_bundle::manifest::Postprocessing::{Argmax, Labels, Softmax};
+    ///
+    /// let (softmax, labels) = (Softmax { temperature: None }, Labels { top_k: Some(3) });
+    /// assert_eq!(amphora_bundle::manifest::Postprocessing::fault(&[softmax.clone(), labels]), None);
+    /// assert!(amphora_bundle::manifest::Postprocessing::fault(&[Argmax, softmax]).is_some());
+    /// ```
+    pub fn fault(steps: &[Self]) -> Option<String> {
+        for step in steps {
+            match step {
+                Self::Softmax {
+                    temperature: Some(temperature),
+                } if !(*temperature > 0.0 && temperature.is_finite()) => {
+                    return Some(format!("the temperature {temperature} is not positive"));
+                }
+                Self::Labels { top_k: Some(0) } => {
+                    return Some("top_k is 0: no class would be named".to_owned());
+                }
+                _ => {}
+            }
+        }
+        let places = steps.windows(2).find_map(|pair| match pair {
+            [first, second] if first.place() >= second.place() => Some((first, second)),
+            _ => None,
+        });
+        places.map(|(first, second)| {
+            let order = Self::WORDS.join(", ");
+            format!(
+                "{} cannot follow {}: the order is {order}, each at most once",
+                second.word(),
+                first.word()
+            )
+        })
+    }
+
+    /// The steps in their order.
+    const WORDS: [&str; 5] = ["pooling", "normalize", "softmax", "labels", "argmax"];
+
+    fn place(&self) -> usize {
+        match self {
+            Self::Pooling { .. } => 0,
+            Self::Normalize => 1,
+            Self::Softmax { .. } => 2,
+            Self::Labels { .. } => 3,
+            Self::Argmax => 4,
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        Self::WORDS[self.place()]
+    }
+}
