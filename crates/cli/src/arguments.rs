@@ -43,11 +43,11 @@ pub(crate) enum Command {
     Export(ExportArguments),
     /// Build a bundle from an ONNX file or a checkpoint, prove it, and publish it
     Pack(Box<PackArguments>),
-    /// Say what a bundle or an ONNX file is: inputs, outputs, operators, files, provenance
+    /// Say what a bundle, a package or an ONNX file is: inputs, outputs, operators, files, provenance
     Inspect(InspectArguments),
     /// Prove a bundle: integrity, contract, model check, numeric replay, target
     Verify(VerifyArguments),
-    /// Run one inference on a bundle or an ONNX file
+    /// Run one inference on a bundle, a package or an ONNX file
     Run(RunArguments),
     /// Write text with a language model, as it comes
     Generate(Box<GenerateArguments>),
@@ -207,7 +207,7 @@ pub(crate) struct VerifyArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
-    /// A bundle or an ONNX file
+    /// A bundle, a package or an ONNX file
     #[arg(value_name = "BUNDLE_OR_ONNX")]
     pub(crate) subject: String,
     /// NAME=FILE.npy, NAME=JSON or NAME=@FILE.json; may be given several times

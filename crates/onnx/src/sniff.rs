@@ -36,7 +36,8 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 
 /// What the file is, and what to do about it.
 fn recognize(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
-    const ARCHIVE: &str = "unpack it, and name the .onnx file inside";
+    const ARCHIVE: &str =
+        "take a bundle or a package in with 'amphora import'; unpack anything else";
     const DOWNLOAD: &str = "the download answered with a page instead of the file: fetch it again";
     if bytes.is_empty() {
         return Some(("an empty file", "fetch or export the model again"));
