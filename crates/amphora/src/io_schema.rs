@@ -14,12 +14,14 @@ use amphora_bundle::{Package, layout};
 use amphora_checkpoint::architecture::Architecture;
 use amphora_checkpoint::{Limits as CheckpointLimits, SavedModel, Signature, SignatureTensor};
 use amphora_error::{Error, ErrorKind, Result, quoted};
-use amphora_files::{RelativePath, json};
+use amphora_files::{OpenedFile, RelativePath, json};
 use amphora_onnx::{Dim, Dtype, TensorSpec};
+use amphora_runtime::image::ImageConfig;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::inspect::description_limits;
+use crate::run::Medium;
 use crate::write_file;
 
 const CONFIG: &str = "config.json";
@@ -147,7 +149,10 @@ fn of_checkpoint(path: &Path) -> Result<IoSchema> {
         // A family, or a variant of one, that is not exported.
         Err(error) if error.kind() == ErrorKind::Unsupported || model_type.is_none() => {
             match model_type.and_then(io_of_model_type) {
-                Some(io) => EffectiveIo::of(io, IoSource::ModelType, &has),
+                Some(mut io) => {
+                    prepare_pictures(&mut io, path)?;
+                    EffectiveIo::of(io, IoSource::ModelType, &has)
+                }
                 None => EffectiveIo::legacy(),
             }
         }
@@ -161,6 +166,23 @@ fn of_checkpoint(path: &Path) -> Result<IoSchema> {
         unverified: io.source.is_unverified(),
         io,
     })
+}
+
+/// Replaces what is usual for the pictures of a family by what the model's own file says.
+fn prepare_pictures(io: &mut Io, path: &Path) -> Result<()> {
+    let own = path.join("preprocessor_config.json");
+    if !own.is_file() {
+        return Ok(());
+    }
+    for input in &mut io.inputs {
+        let spec = input.tensor_spec();
+        let is_picture = Medium::of(input) == Some(Medium::Image);
+        if let (true, Some(how)) = (is_picture, &mut input.preprocessing) {
+            let file = |_: &str| OpenedFile::open(&own)?.contents(json::MAX_BYTES).map(Some);
+            how.config = Some(ImageConfig::settled(None, &file, &spec)?.to_manifest());
+        }
+    }
+    Ok(())
 }
 
 fn of_saved_model(path: &Path, signature: Option<&str>) -> Result<IoSchema> {

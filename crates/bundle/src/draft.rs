@@ -44,6 +44,8 @@ pub struct Details {
     pub framework: Framework,
     /// The format the model came in, for example `pytorch` or `onnx`.
     pub original_format: String,
+    /// How several encoders belong together.
+    pub multi_encoder: Option<String>,
     /// The graph whose I/O is the bundle's.
     pub entry: String,
     /// Formats other than ONNX: what was added, and what was skipped and why.
@@ -71,6 +73,7 @@ impl Details {
             metadata,
             framework,
             original_format: original_format.to_owned(),
+            multi_encoder: None,
             entry: MAIN_GRAPH.to_owned(),
             formats: BTreeMap::new(),
             assets: Assets::default(),
@@ -248,7 +251,7 @@ impl Draft {
                 format: Format {
                     r#type: details.original_format,
                     execution_format: "onnx".to_owned(),
-                    multi_encoder: None,
+                    multi_encoder: details.multi_encoder,
                     files: model_files,
                     execution_files: execution_files.collect(),
                 },

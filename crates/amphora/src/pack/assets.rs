@@ -1,15 +1,17 @@
 //! Files with a known meaning, checked before they go into a bundle.
 
 use amphora_bundle::manifest::Assets;
-use amphora_bundle::{Draft, parse_labels, parse_metrics};
+use amphora_bundle::{Draft, parse_metrics};
 use amphora_error::{Error, Result, quoted};
 use amphora_files::{OpenedFile, RelativePath, json};
 use amphora_runtime::Calibration;
 use bytes::Bytes;
+use serde_json::Value;
 use std::path::Path;
 
 use super::subject::Subject;
 use super::{PackRequest, directory};
+use crate::labels::{self, Labels};
 
 /// What goes into the bundle besides the model, by its path there.
 #[derive(Default)]
@@ -19,6 +21,8 @@ pub(super) struct AssetFiles {
     /// Files that are copied as they are.
     copied: Vec<(RelativePath, OpenedFile)>,
     pub(super) assets: Assets,
+    /// How many classes the labels name.
+    pub(super) classes: Option<usize>,
 }
 
 /// Reads and checks metrics, labels and calibration, and opens the further assets.
@@ -30,7 +34,18 @@ pub(super) fn read(request: &PackRequest, subject: &Subject) -> Result<AssetFile
         files.assets.metrics = Some(files.add(path, "metrics.json", check)?);
     }
     if let Some(path) = &request.labels {
-        files.assets.labels = Some(files.add(path, "label_map.json", check_labels)?);
+        if !labels::chooses_one(subject.config_value()) {
+            return Err(Error::usage(
+                "labels-of-many",
+                "labels name one class of several, and the configuration says that this model chooses none",
+            )
+            .at("problem_type")
+            .in_file(path)
+            .hint("leave --labels out"));
+        }
+        let bytes = OpenedFile::open(path)?.contents(json::MAX_BYTES)?;
+        let read = labels::read(&bytes).map_err(|error| error.in_file(path))?;
+        files.labels(&read, bytes)?;
     }
     if let Some(path) = &request.calibration {
         let check = |bytes: &Bytes| Calibration::parse(bytes)?.check(contract);
@@ -55,24 +70,6 @@ pub(super) fn read(request: &PackRequest, subject: &Subject) -> Result<AssetFile
     Ok(files)
 }
 
-/// Class numbers must be 0, 1, 2, ... without a gap: a label stands for the logit at its index.
-fn check_labels(bytes: &Bytes) -> Result<()> {
-    let labels = parse_labels(bytes)?;
-    match labels
-        .keys()
-        .zip(0..)
-        .find(|(class, expected)| *class != expected)
-    {
-        None => Ok(()),
-        Some((class, expected)) => Err(Error::malformed(
-            "label-map-gap",
-            "the class numbers do not run from 0 without a gap",
-        )
-        .expected(expected.to_string())
-        .found(class.to_string())),
-    }
-}
-
 impl AssetFiles {
     fn add(
         &mut self,
@@ -95,20 +92,25 @@ impl AssetFiles {
             }
             self.read.push((place, bytes));
         }
-        let labels = match (&self.assets.labels, &subject.config) {
-            (None, Some(config)) => directory::labels(config)?,
-            _ => None,
-        };
-        if let Some(bytes) = labels {
-            self.labels(bytes)
-                .map_err(|error| error.in_file(&request.model))?;
+        match &subject.config {
+            Some(config) if self.assets.labels.is_none() && labels::chooses_one(&config.value) => {
+                self.labels_of(&config.value)
+                    .map_err(|error| error.in_file(&request.model))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    /// Adds the labels of a configuration.
-    pub(super) fn labels(&mut self, bytes: Bytes) -> Result<()> {
-        check_labels(&bytes).map_err(|error| error.at("id2label"))?;
+    /// Adds the labels of a configuration, where it has any.
+    pub(super) fn labels_of(&mut self, config: &Value) -> Result<()> {
+        match labels::of_config(config)? {
+            Some(read) => self.labels(&read, labels::to_bytes(&read)?),
+            None => Ok(()),
+        }
+    }
+
+    fn labels(&mut self, labels: &Labels, bytes: Bytes) -> Result<()> {
+        self.classes = Some(labels.len());
         self.assets.labels = Some(self.keep("label_map.json", bytes)?);
         Ok(())
     }

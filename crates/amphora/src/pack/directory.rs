@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use amphora_error::{ErrorKind, Result};
-use amphora_files::{Directory, OpenedFile, RelativePath, json};
+use amphora_files::{Directory, OpenedFile, RelativePath};
 use amphora_runtime::text::TokenizerFiles;
 use bytes::Bytes;
 
@@ -78,24 +78,4 @@ fn existing(directory: &Path, place: &RelativePath) -> Result<Option<OpenedFile>
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The labels of a configuration's `id2label`, as the bundle's `label_map.json`.
-pub(super) fn labels(config: &Config) -> Result<Option<Bytes>> {
-    let Some(labels) = config
-        .value
-        .get("id2label")
-        .filter(|value| value.is_object())
-    else {
-        return Ok(None);
-    };
-    let named = amphora_bundle::parse_labels(&serde_json::to_vec(labels).unwrap_or_default())?;
-    if named.is_empty() {
-        return Ok(None);
-    }
-    let ordered: serde_json::Map<String, serde_json::Value> = named
-        .into_iter()
-        .map(|(class, label)| (class.to_string(), label.into()))
-        .collect();
-    json::to_pretty_bytes(&ordered).map(|bytes| Some(bytes.into()))
 }

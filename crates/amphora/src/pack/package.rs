@@ -1,17 +1,23 @@
 //! From a package to a bundle: the same model with what its manifest lacked.
 
-use amphora_bundle::manifest::{Framework, Io, Metadata, Source};
+use amphora_bundle::manifest::{
+    Compute, Cpu, Framework, Gpu, Io, Memory, Metadata, Requirements, Source,
+};
 use amphora_bundle::package::PackageManifest;
 use amphora_bundle::{Package, layout};
 use amphora_error::Result;
 use amphora_files::RelativePath;
 use amphora_onnx::Limits;
+use amphora_runtime::image::ImageConfig;
+use amphora_runtime::text::TokenizerFiles;
 use bytes::Bytes;
 
 use super::assets::AssetFiles;
 use super::subject::{Part, Stated, Subject};
 use super::{Material, PackRequest, Packed, directory, make};
 use crate::config::Config;
+use crate::labels;
+use crate::run::Medium;
 use crate::source::MAX_BESIDE;
 
 /// Endings of files that hold weights in a format that does not run here.
@@ -75,8 +81,9 @@ pub(crate) fn upgrade(
     };
     let mut known = package.effective_io(&subject.entry()?.contract, false)?;
     notes.append(&mut known.warnings);
-    let assets = files(package, &mut subject, &mut notes)?;
-    present(&mut known.io, &assets, &mut notes);
+    let assets = files(package, &mut subject, &known.io, &mut notes)?;
+    present(&mut known.io, &assets)?;
+    prepared(&mut known.io, &assets)?;
     subject.stated = Some(stated(manifest, known.io));
     let metadata = metadata(manifest, request, &mut notes)?;
     let material = Material {
@@ -98,9 +105,39 @@ fn stated(manifest: &PackageManifest, io: Io) -> Stated {
         },
         format: spec.format.r#type.clone(),
         io,
-        requirements: spec.requirements.clone(),
+        requirements: spec.requirements.as_ref().map(known),
+        multi_encoder: spec.format.multi_encoder.clone(),
         performance: spec.performance.clone(),
         dependencies: spec.dependencies.clone(),
+    }
+}
+
+/// The needs of which the manifest says something: installers write zeros where they know nothing.
+fn known(stated: &Requirements) -> Requirements {
+    let size = |stated: Option<f64>| stated.filter(|size| *size != 0.0);
+    let memory = |stated: &Memory| Memory {
+        min_gb: size(stated.min_gb),
+        recommended_gb: size(stated.recommended_gb),
+    };
+    let cpu = |stated: &Cpu| Cpu {
+        min_cores: stated.min_cores,
+        recommended_cores: stated.recommended_cores.filter(|cores| *cores != 0),
+    };
+    let gpu = |stated: &Gpu| Gpu {
+        min_vram_gb: size(stated.min_vram_gb),
+        ..stated.clone()
+    };
+    Requirements {
+        compute: stated.compute.as_ref().map(|stated| Compute {
+            cpu: stated
+                .cpu
+                .as_ref()
+                .filter(|cpu| cpu.min_cores != 0)
+                .map(cpu),
+            memory: stated.memory.as_ref().map(memory),
+            gpu: stated.gpu.as_ref().map(gpu),
+        }),
+        storage: stated.storage.as_ref().map(memory),
     }
 }
 
@@ -131,7 +168,12 @@ fn metadata(
 }
 
 /// Takes the files beside the graphs, and what is known of them by their names.
-fn files(package: &Package, subject: &mut Subject, notes: &mut Vec<String>) -> Result<AssetFiles> {
+fn files(
+    package: &Package,
+    subject: &mut Subject,
+    io: &Io,
+    notes: &mut Vec<String>,
+) -> Result<AssetFiles> {
     let mut files = AssetFiles::default();
     let listed = package.manifest().paths().into_iter().cloned();
     let well_known = directory::well_known().chain(["config.json"]);
@@ -140,6 +182,7 @@ fn files(package: &Package, subject: &mut Subject, notes: &mut Vec<String>) -> R
     for name in well_known {
         paths.push(RelativePath::parse(name)?);
     }
+    paths.extend(tokenizers(package, io)?);
     paths.sort();
     paths.dedup();
     let data: Vec<String> = data_files(package, subject)?;
@@ -157,18 +200,36 @@ fn files(package: &Package, subject: &mut Subject, notes: &mut Vec<String>) -> R
         let bytes = package.read(&path, MAX_BESIDE)?;
         take(&mut files, subject, &path, bytes)?;
     }
-    if let Some(labels) = subject
-        .config
-        .as_ref()
-        .map(directory::labels)
-        .transpose()?
-        .flatten()
+    if let Some(config) = &subject.config
+        && labels::are_used(&config.value, io)
     {
         files
-            .labels(labels)
-            .map_err(|error| error.in_file(package.path()))?;
+            .labels_of(&config.value)
+            .map_err(|error| error.in_file(package.path().join("config.json")))?;
     }
     Ok(files)
+}
+
+/// The files of the tokenizers that inputs name, and those beside them that belong to them.
+fn tokenizers(package: &Package, io: &Io) -> Result<Vec<RelativePath>> {
+    let mut found = Vec::new();
+    let hints = io
+        .inputs
+        .iter()
+        .filter_map(|input| input.preprocessing.as_ref());
+    for path in hints.filter_map(|how| how.tokenizer.as_ref()) {
+        let folder = path.as_str().rsplit_once('/').map(|(folder, _)| folder);
+        let beside = TokenizerFiles::NAMES.map(|name| match folder {
+            Some(folder) => format!("{folder}/{name}"),
+            None => name.to_owned(),
+        });
+        for name in beside.iter().chain([&path.to_string()]) {
+            if package.has(name) {
+                found.push(RelativePath::parse(name)?);
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn take(
@@ -210,18 +271,38 @@ fn data_files(package: &Package, subject: &Subject) -> Result<Vec<String>> {
     Ok(own)
 }
 
-/// Leaves out the tokenizers that the manifest names and the package does not hold.
-fn present(io: &mut Io, files: &AssetFiles, notes: &mut Vec<String>) {
+/// Writes down how pictures are prepared, where the manifest leaves it to the model's own file or to the
+/// shape of the input.
+fn prepared(io: &mut Io, files: &AssetFiles) -> Result<()> {
+    let file = |name: &str| Ok(files.content(name));
     for input in &mut io.inputs {
+        let spec = input.tensor_spec();
+        if Medium::of(input) != Some(Medium::Image) {
+            continue;
+        }
         let Some(how) = &mut input.preprocessing else {
             continue;
         };
-        if let Some(path) = how.tokenizer.take_if(|path| !files.holds(path)) {
-            let note =
-                format!("the manifest names the tokenizer {path}, which is not in the package");
-            if !notes.contains(&note) {
-                notes.push(note);
-            }
-        }
+        let config = ImageConfig::settled(how.config.as_ref(), &file, &spec)?;
+        how.config = Some(config.to_manifest());
     }
+    Ok(())
+}
+
+/// Names the tokenizers where they lie in the bundle, and none that the package does not hold: the settled
+/// I/O warned of those.
+fn present(io: &mut Io, files: &AssetFiles) -> Result<()> {
+    for input in &mut io.inputs {
+        let how = input.preprocessing.as_mut();
+        let Some((how, path)) = how.and_then(|how| {
+            let path = how.tokenizer.take()?;
+            Some((how, path))
+        }) else {
+            continue;
+        };
+        let aside = RelativePath::parse(&format!("{ASIDE}{path}"))?;
+        let mut places = [path, aside].into_iter();
+        how.tokenizer = places.find(|place| files.holds(place));
+    }
+    Ok(())
 }

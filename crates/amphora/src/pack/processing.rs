@@ -43,10 +43,7 @@ impl Processing {
         if !embedding.is_empty() {
             outputs.insert(HIDDEN, embedding);
         }
-        // Several labels may hold at once, or the number is one of its own: nothing to choose from.
-        let other = config.get("problem_type").and_then(Value::as_str);
-        let one_of_several = other.is_none_or(|kind| kind == "single_label_classification");
-        if files.assets.labels.is_some() && subject.parts.len() == 1 && one_of_several {
+        if files.assets.labels.is_some() && subject.parts.len() == 1 {
             let steps = vec![
                 Postprocessing::Softmax { temperature: None },
                 Postprocessing::Labels { top_k: None },

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use amphora_bundle::manifest::{Framework, Metadata, Provenance};
+use amphora_bundle::manifest::{Framework, Io, Metadata, Provenance};
 use amphora_bundle::{Details, Draft, Sealed};
-use amphora_error::Result;
+use amphora_error::{Error, Result, quoted};
 use amphora_files::{RelativePath, sha256};
 use amphora_onnx::write;
 use amphora_verify::golden::Golden;
@@ -15,6 +15,7 @@ use super::assets::AssetFiles;
 use super::generation::generation;
 use super::processing::Processing;
 use super::subject::{Part, Subject};
+use crate::labels::names_classes;
 
 /// Weights up to this many bytes stay inside the bundle's ONNX file; larger ones go to an aligned
 /// data file beside it, which engines can map.
@@ -30,8 +31,8 @@ pub(super) fn seal(
     mut files: AssetFiles,
     metadata: Metadata,
 ) -> Result<Sealed> {
-    // A single file says nothing of what is done before and after its graph.
-    let processing = match request.model.is_dir() {
+    // A single file says nothing of what is done before and after its graph, and a manifest says it itself.
+    let processing = match request.model.is_dir() && subject.stated.is_none() {
         true => Some(Processing::read(subject, &files)?),
         false => None,
     };
@@ -68,9 +69,14 @@ pub(super) fn seal(
         draft.graph_mut(&details.entry)?.io = stated.io.clone();
         details.framework = stated.framework.clone();
         details.original_format.clone_from(&stated.format);
+        details.multi_encoder.clone_from(&stated.multi_encoder);
         details.requirements.clone_from(&stated.requirements);
         details.performance.clone_from(&stated.performance);
         details.dependencies.clone_from(&stated.dependencies);
+    }
+    for part in &subject.parts {
+        one_label_for_each_class(&draft.graph_mut(&part.name)?.io, files.classes)
+            .map_err(|error| error.in_file(&request.model))?;
     }
     details.assets = files.assets;
     details.generation = generation;
@@ -93,6 +99,28 @@ pub(super) fn seal(
         exp_hash: None,
     };
     draft.seal(details)
+}
+
+/// Refuses labels that no run could name the classes of an output with.
+fn one_label_for_each_class(io: &Io, labels: Option<usize>) -> Result<()> {
+    let Some(labels) = labels else { return Ok(()) };
+    for output in &io.outputs {
+        let classes = output.shape.as_ref().and_then(|shape| shape.last());
+        let classes = classes.and_then(|size| usize::try_from(*size).ok());
+        if let Some(classes) = classes
+            && classes != labels
+            && names_classes(&output.postprocessing)
+        {
+            return Err(Error::incompatible(
+                "labels-count",
+                "there is not one label for each class",
+            )
+            .at(format!("output {}", quoted(&output.name)))
+            .expected(format!("{classes} labels"))
+            .found(format!("{labels} labels")));
+        }
+    }
+    Ok(())
 }
 
 /// Adds a graph; its weights go to the data file that the graphs `shared` so far, where they are the same.

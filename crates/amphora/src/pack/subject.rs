@@ -41,6 +41,8 @@ pub(super) struct Stated {
     pub(super) framework: Framework,
     /// The format that the model came in.
     pub(super) format: String,
+    /// How several encoders belong together.
+    pub(super) multi_encoder: Option<String>,
     /// The I/O of the entry graph, settled with what the graph says.
     pub(super) io: Io,
     pub(super) requirements: Option<Requirements>,
@@ -144,6 +146,7 @@ impl Subject {
                 version: None,
             },
             format: "saved_model".to_owned(),
+            multi_encoder: None,
             io: known.io,
             requirements: None,
             performance: None,

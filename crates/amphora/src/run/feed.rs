@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use amphora_bundle::manifest::IoSpec;
 use amphora_error::{Error, ErrorKind, Result, quoted};
 use amphora_files::{OpenedFile, RelativePath, json};
-use amphora_onnx::TensorSpec;
+use amphora_onnx::{Dtype, TensorSpec};
 use amphora_runtime::audio::{AudioConfig, AudioProcessor};
 use amphora_runtime::image::{ImageConfig, ImageProcessor};
-use amphora_runtime::text::{Text, TextConfig, TextProcessor, TokenizerFiles, is_text_input};
+use amphora_runtime::text::{
+    Text, TextConfig, TextProcessor, TokenizerFiles, is_mask_input, is_text_input,
+};
 use amphora_runtime::{Session, Tensor};
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::open::Opened;
 
@@ -23,6 +25,8 @@ const MAX_INPUT_BYTES: u64 = 4 << 30;
 const MAX_MEDIA_BYTES: u64 = 512 << 20;
 /// What a tokenizer's main file is called.
 const TOKENIZER: &str = "tokenizer.json";
+/// What the input is called that tells tokens from padding.
+const MASK: &str = "attention_mask";
 
 /// Where the value of an input comes from.
 #[derive(Debug, Clone)]
@@ -43,9 +47,17 @@ pub(super) struct Raw<'a> {
     pub(super) audio: Option<&'a Path>,
 }
 
-/// The inputs of the session, by name. What is given by name is not made from text or a picture. A value
+/// What goes into the session.
+pub(super) struct Fed {
+    /// The inputs, by name.
+    pub(super) inputs: BTreeMap<String, Tensor>,
+    /// Which tokens count, `[batch, time]`: 1 for a token, 0 for padding; none where nothing says so.
+    pub(super) mask: Option<Tensor>,
+}
+
+/// The inputs of the session. What is given by name is not made from text or a picture. A value
 /// that is no tensor is reported with all other faults of the inputs, and alone when there is no other.
-pub(super) fn tensors(opened: &Opened, raw: &Raw<'_>) -> Result<BTreeMap<String, Tensor>> {
+pub(super) fn tensors(opened: &Opened, raw: &Raw<'_>) -> Result<Fed> {
     let Named {
         mut tensors,
         unreadable,
@@ -58,12 +70,15 @@ pub(super) fn tensors(opened: &Opened, raw: &Raw<'_>) -> Result<BTreeMap<String,
         .iter()
         .filter(|spec| !tensors.contains_key(&spec.name) && !unreadable.contains_key(&spec.name))
         .collect();
+    let mut mask = None;
     if !raw.texts.is_empty() {
-        tensors.extend(from_texts(opened, &free, raw.texts)?);
+        let fed = from_texts(opened, &free, raw.texts)?;
+        tensors.extend(fed.inputs);
+        mask = fed.mask;
     }
     if !raw.images.is_empty() {
         let spec = made_from(opened, &free, Medium::Image)?;
-        tensors.insert(spec.name.clone(), from_images(spec, raw.images)?);
+        tensors.insert(spec.name.clone(), from_images(opened, spec, raw.images)?);
     }
     if let Some(path) = raw.audio {
         let spec = made_from(opened, &free, Medium::Audio)?;
@@ -71,7 +86,11 @@ pub(super) fn tensors(opened: &Opened, raw: &Raw<'_>) -> Result<BTreeMap<String,
         tensors.insert(spec.name.clone(), sound);
     }
     let Some(only) = only else {
-        return Ok(tensors);
+        let named = tensors.iter().find(|(name, _)| is_mask_input(name));
+        return Ok(Fed {
+            mask: named.map(|(_, mask)| mask.clone()).or(mask),
+            inputs: tensors,
+        });
     };
     match opened.session.check(&tensors, &unreadable) {
         Err(all) if all.fault_list().len() > 1 => Err(all),
@@ -81,14 +100,14 @@ pub(super) fn tensors(opened: &Opened, raw: &Raw<'_>) -> Result<BTreeMap<String,
 
 /// What an input can be made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Medium {
+pub(crate) enum Medium {
     Text,
     Image,
     Audio,
 }
 
 impl Medium {
-    fn of(spec: &IoSpec) -> Option<Self> {
+    pub(crate) fn of(spec: &IoSpec) -> Option<Self> {
         match spec.preprocessing.as_ref()?.r#type.as_str() {
             "tokenization" => Some(Self::Text),
             // Document 004 calls the steps of preparing a picture by these names.
@@ -135,28 +154,40 @@ fn none_made_from(opened: &Opened, medium: Medium) -> Error {
     ))
 }
 
-/// Every input that a tokenizer fills.
+/// Every input that a tokenizer fills, and the mask even where the graph has no input for it.
 fn from_texts(
     opened: &Opened,
     free: &[&IoSpec],
     texts: &[(String, Option<String>)],
-) -> Result<BTreeMap<String, Tensor>> {
-    let filled: Vec<&IoSpec> = free
+) -> Result<Fed> {
+    let stated: Vec<&IoSpec> = free
         .iter()
         .copied()
         .filter(|spec| Medium::of(spec) == Some(Medium::Text))
         .collect();
-    let Some(how) = filled.first().and_then(|spec| spec.preprocessing.as_ref()) else {
+    if stated.is_empty() {
         return Err(none_made_from(opened, Medium::Text));
-    };
+    }
+    let (tokenizer, config) = text_hint(&stated).map_err(|error| error.in_file(&opened.path))?;
     // Inputs that come out of a tokenizer even where only one of them says so.
-    let specs: Vec<TensorSpec> = free
+    let mut specs: Vec<TensorSpec> = free
         .iter()
-        .filter(|spec| Medium::of(spec) == Some(Medium::Text) || is_text_input(&spec.name))
+        .filter(|spec| match spec.preprocessing {
+            Some(_) => Medium::of(spec) == Some(Medium::Text),
+            None => is_text_input(&spec.name),
+        })
         .map(|spec| spec.tensor_spec())
         .collect();
-    let files = TokenizerFiles::gather(|name| beside(opened, how.tokenizer.as_ref(), name))?;
-    let config = TextConfig::from_manifest(how.config.as_ref())?;
+    let has_mask = specs.iter().any(|spec| is_mask_input(&spec.name));
+    if !has_mask {
+        specs.push(TensorSpec {
+            name: MASK.to_owned(),
+            dtype: Dtype::Int64,
+            shape: None,
+        });
+    }
+    let files = TokenizerFiles::gather(|name| beside(opened, tokenizer, name))?;
+    let config = TextConfig::from_manifest(config)?;
     let processor =
         TextProcessor::new(&files, &config).map_err(|error| error.in_file(&opened.path))?;
     let texts: Vec<Text<'_>> = texts
@@ -166,7 +197,52 @@ fn from_texts(
             pair: pair.as_deref(),
         })
         .collect();
-    processor.tensors(&texts, &specs)
+    let mut inputs = processor.tensors(&texts, &specs)?;
+    let mask = if has_mask { None } else { inputs.remove(MASK) };
+    Ok(Fed { inputs, mask })
+}
+
+/// The tokenizer and the configuration that the inputs of a text state.
+type TextHint<'a> = (Option<&'a RelativePath>, Option<&'a Map<String, Value>>);
+
+/// The one way in which all inputs of a text are made.
+fn text_hint<'a>(stated: &[&'a IoSpec]) -> Result<TextHint<'a>> {
+    let hints = || {
+        stated
+            .iter()
+            .filter_map(|spec| Some((spec, spec.preprocessing.as_ref()?)))
+    };
+    let mut tokenizers = hints().filter_map(|(spec, how)| Some((spec, how.tokenizer.as_ref()?)));
+    let mut configs = hints().filter_map(|(spec, how)| {
+        let config = how.config.as_ref().filter(|config| !config.is_empty())?;
+        Some((spec, config))
+    });
+    let (tokenizer, config) = (tokenizers.next(), configs.next());
+    let other = |what: &str, first: &IoSpec, second: &IoSpec| {
+        let (first, second) = (quoted(&first.name), quoted(&second.name));
+        format!("{second} states another {what} than {first}")
+    };
+    let mut faults = Vec::new();
+    if let Some((first, known)) = tokenizer {
+        let others = tokenizers.filter(|(_, path)| *path != known);
+        faults.extend(others.map(|(second, _)| other("tokenizer", first, second)));
+    }
+    if let Some((first, known)) = config {
+        let others = configs.filter(|(_, config)| *config != known);
+        faults.extend(others.map(|(second, _)| other("configuration", first, second)));
+    }
+    if faults.is_empty() {
+        return Ok((
+            tokenizer.map(|(_, path)| path),
+            config.map(|(_, config)| config),
+        ));
+    }
+    Err(Error::incompatible(
+        "text-hints",
+        "the inputs of one text are to be made in different ways",
+    )
+    .faults(faults)
+    .hint("correct their preprocessing in the manifest, or give inputs by name with --input"))
 }
 
 /// A file of the tokenizer, which lies where the manifest names its main file.
@@ -184,13 +260,12 @@ fn beside(opened: &Opened, main: Option<&RelativePath>, name: &str) -> Result<Op
     }
 }
 
-fn from_images(spec: &IoSpec, images: &[PathBuf]) -> Result<Tensor> {
-    let config = spec
-        .preprocessing
-        .as_ref()
-        .and_then(|how| how.config.as_ref());
+fn from_images(opened: &Opened, spec: &IoSpec, images: &[PathBuf]) -> Result<Tensor> {
+    let how = spec.preprocessing.as_ref();
+    let stated = how.and_then(|how| how.config.as_ref());
     let tensor = spec.tensor_spec();
-    let config = ImageConfig::from_manifest(config, &tensor)?;
+    let config = ImageConfig::settled(stated, &|name| opened.files.read(name), &tensor)
+        .map_err(|error| error.in_file(&opened.path))?;
     let processor = ImageProcessor::new(config, &tensor)?;
     let files = read_all(images)?;
     if let [only] = files.as_slice() {
@@ -208,7 +283,7 @@ fn from_audio(spec: &IoSpec, path: &Path) -> Result<Tensor> {
         .preprocessing
         .as_ref()
         .and_then(|how| how.config.as_ref());
-    let config = AudioConfig::from_manifest(config.unwrap_or(&serde_json::Map::new()))?;
+    let config = AudioConfig::from_manifest(config.unwrap_or(&Map::new()))?;
     let processor = AudioProcessor::new(config, &spec.tensor_spec())?;
     processor.tensor(&OpenedFile::open(path)?.contents(MAX_MEDIA_BYTES)?)
 }

@@ -6,11 +6,13 @@ mod open;
 
 use std::path::PathBuf;
 
-use amphora_error::Result;
+use amphora_error::{Error, Result};
 use amphora_runtime::isolate;
 
 pub use answer::{Answer, BundleRan};
+use feed::Fed;
 pub use feed::InputValue;
+pub(crate) use feed::Medium;
 pub(crate) use open::verified;
 
 use crate::{Engines, Subject};
@@ -61,6 +63,9 @@ impl RunRequest {
 /// [`amphora_error::ErrorKind::Untrusted`] when the bundle is not what was sealed;
 /// [`amphora_error::ErrorKind::Usage`] listing every fault of the inputs.
 pub fn run(request: RunRequest) -> Result<Answer> {
+    if request.top_k == Some(0) {
+        return Err(Error::usage("top-k", "no label is asked for").expected("at least 1"));
+    }
     let mut opened = open::open(request.subject, &request.engines, request.verify)?;
     let raw = feed::Raw {
         inputs: &request.inputs,
@@ -68,7 +73,7 @@ pub fn run(request: RunRequest) -> Result<Answer> {
         images: &request.images,
         audio: request.audio.as_deref(),
     };
-    let inputs = feed::tensors(&opened, &raw)?;
+    let Fed { inputs, mask } = feed::tensors(&opened, &raw)?;
     let outputs = opened.session.run(&inputs).map_err(|error| {
         // That is the model's doing, not that of the inputs.
         match isolate::has_ended(&error) {
@@ -76,5 +81,5 @@ pub fn run(request: RunRequest) -> Result<Answer> {
             false => error,
         }
     })?;
-    answer::answer(opened, inputs.get("attention_mask"), outputs, request.top_k)
+    answer::answer(opened, mask.as_ref(), outputs, request.top_k)
 }

@@ -1,13 +1,13 @@
 //! A bundle, a package or an ONNX file, ready to answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use amphora_bundle::manifest::{EffectiveIo, effective_io};
+use amphora_bundle::manifest::{EffectiveIo, Io, effective_io};
 use amphora_bundle::{Bundle, Package, check_and_keep, parse_labels};
 use amphora_error::{Error, ErrorKind, Result};
-use amphora_files::{Directory, RelativePath};
+use amphora_files::{Directory, RelativePath, json};
 use amphora_onnx::{Limits, Model};
 use amphora_runtime::{Calibration, Engine, Session, SessionOptions};
 use amphora_verify::{VerifiedBundle, VerifyOptions};
@@ -16,6 +16,7 @@ use bytes::Bytes;
 use super::BundleRan;
 use crate::export::parent_of;
 use crate::inspect::decoded;
+use crate::labels::{self, Labels};
 use crate::source::MAX_BESIDE;
 use crate::{Engines, Subject};
 
@@ -25,7 +26,7 @@ pub(super) struct Opened {
     /// What goes in and comes out, with the way from text and pictures as stated or detected.
     pub(super) io: EffectiveIo,
     pub(super) ran: Option<BundleRan>,
-    pub(super) labels: Option<BTreeMap<u64, String>>,
+    pub(super) labels: Option<Labels>,
     /// The files beside the graph.
     pub(super) files: Files,
     /// What was opened.
@@ -67,6 +68,19 @@ impl Files {
 
 /// Opens `subject` on the engine that is meant for it; `verify` replays the golden vectors first.
 pub(super) fn open(subject: Subject, engines: &Engines, verify: bool) -> Result<Opened> {
+    let without_vectors = match &subject {
+        Subject::Onnx(path) => Some((path.as_path(), "pack --model")),
+        Subject::Package(package) => Some((package.path(), "import")),
+        Subject::Bundle(_) | Subject::Directory(_) => None,
+    };
+    if let (true, Some((path, command))) = (verify, without_vectors) {
+        return Err(Error::usage(
+            "verify-without-vectors",
+            "there are no golden vectors to replay: only a bundle has some",
+        )
+        .in_file(path)
+        .hint(format!("make one: amphora {command} {}", path.display())));
+    }
     match subject {
         Subject::Onnx(path) => onnx(&path, engines),
         Subject::Bundle(bundle) => self::bundle(bundle, engines, verify),
@@ -107,13 +121,13 @@ fn bundle(bundle: Box<Bundle>, engines: &Engines, verify: bool) -> Result<Opened
         let verified = verified(*bundle, engines, &engine)?;
         let session = verified.session(engine, &options)?;
         let bundle = Box::new(verified.into_bundle());
-        let labels = labels(&bundle, &|path| bundle.read(path))?;
+        let labels = bundle_labels(&bundle, &|path| bundle.read(path))?;
         (bundle, session, labels)
     } else {
         let (report, checked) = check_and_keep(&bundle, &needed(&bundle)?)?;
         report.into_result()?;
         let read = |path: &RelativePath| checked.read(path);
-        let labels = labels(&bundle, &read)?;
+        let labels = bundle_labels(&bundle, &read)?;
         let (bytes, external) = checked.graph_bytes(&bundle.manifest().spec.entry)?;
         let model = decoded(&bundle, bytes, external)?;
         let calibration = calibration(&bundle, &read)?;
@@ -154,9 +168,9 @@ fn package(package: Box<Package>, engines: &Engines) -> Result<Opened> {
     let contract = io.narrow(session.contract());
     Ok(Opened {
         session: session.narrowed(contract)?,
+        labels: package_labels(&package, &io.io)?,
         io,
         ran: None,
-        labels: None,
         path: package.path().to_owned(),
         files: Files::Package(package),
     })
@@ -204,7 +218,21 @@ fn calibration(bundle: &Bundle, read: Read<'_>) -> Result<Option<Calibration>> {
         .map_err(|error| error.in_file(path.beneath(bundle.path())))
 }
 
-fn labels(bundle: &Bundle, read: Read<'_>) -> Result<Option<BTreeMap<u64, String>>> {
+/// The labels of a package's `config.json`: those that its bundle would have.
+fn package_labels(package: &Package, io: &Io) -> Result<Option<Labels>> {
+    const CONFIG: &str = "config.json";
+    if !package.has(CONFIG) {
+        return Ok(None);
+    }
+    let bytes = package.read(&RelativePath::parse(CONFIG)?, json::MAX_BYTES)?;
+    let labels = json::parse(&bytes).and_then(|config| match labels::are_used(&config, io) {
+        true => labels::of_config(&config),
+        false => Ok(None),
+    });
+    labels.map_err(|error| error.in_file(package.path().join(CONFIG)))
+}
+
+fn bundle_labels(bundle: &Bundle, read: Read<'_>) -> Result<Option<Labels>> {
     let Some(path) = &bundle.manifest().assets.labels else {
         return Ok(None);
     };

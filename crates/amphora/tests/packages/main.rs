@@ -2,7 +2,9 @@
 //! bundles that are made of them.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod answers;
 mod engines;
+mod feeding;
 mod io;
 mod proof;
 mod scene;

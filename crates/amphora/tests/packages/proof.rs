@@ -43,6 +43,22 @@ fn verification_says_what_a_package_cannot_show() {
 }
 
 #[test]
+fn what_a_publisher_leaves_out_does_not_hide_what_is_wrong_with_the_graph() {
+    let scene = bert(&stated("[-1, -1]", "").replace("attention_mask", "mask"));
+    let report = verify(&scene, true);
+    let errors = report.errors.join("\n");
+    for fault in ["min_cores", "input 'mask' is not in the graph"] {
+        assert!(errors.contains(fault), "{fault}: {errors}");
+    }
+    assert!(report.checks_run.iter().any(|check| check == "model_check"));
+    let skipped = report.skipped.iter();
+    assert!(
+        skipped.clone().all(|skipped| skipped.check != "contract"),
+        "{report:?}"
+    );
+}
+
+#[test]
 fn a_file_that_is_not_the_listed_one_is_neither_verified_nor_run() {
     let shape = ids();
     let graph = adder(&INPUTS.map(|name| (name, Dtype::Int64, &shape[..])), &shape);
@@ -77,7 +93,7 @@ fn a_file_that_is_not_the_listed_one_is_neither_verified_nor_run() {
     assert_eq!(scene.subject().unwrap_err().kind(), ErrorKind::Untrusted);
 }
 
-fn import(scene: &Scene, source: &std::path::Path) -> amphora::Result<Packed> {
+pub(crate) fn import(scene: &Scene, source: &std::path::Path) -> amphora::Result<Packed> {
     let store = Store::open(scene.path().join("artifacts"))?;
     let request = ImportRequest {
         store,
@@ -235,6 +251,27 @@ fn a_package_in_one_file_is_the_same_package() {
     python.run(program, &[&[folder, target], &files[..]].concat());
     let packed = import(&scene, &archive).unwrap();
     assert_eq!(packed.id, import(&scene, scene.path()).unwrap().id);
+    // So are several graphs, whose hints are what the manifest says, not what else lies there.
+    let encoders = several(&["text_model.onnx", "vision_model.onnx"]);
+    encoders.write("vocab.txt", "[PAD]\n[UNK]\n");
+    encoders.write(
+        "modules.json",
+        r#"[{"type": "sentence_transformers.models.Dense"}]"#,
+    );
+    let both = encoders.path().join("both.axon");
+    let files = [
+        "manifest.yaml",
+        "text_model.onnx",
+        "vision_model.onnx",
+        "vocab.txt",
+        "modules.json",
+    ];
+    let (from, to) = (encoders.path().to_str().unwrap(), both.to_str().unwrap());
+    python.run(program, &[&[from, to], &files[..]].concat());
+    assert_eq!(
+        import(&encoders, &both).unwrap().id,
+        import(&encoders, encoders.path()).unwrap().id
+    );
     // Nothing stays behind, and without a manifest there is nothing to go by.
     let left = fs_err::read_dir(scene.path().join("artifacts")).unwrap();
     let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
@@ -248,6 +285,76 @@ fn a_package_in_one_file_is_the_same_package() {
         import(&scene, &archive).unwrap_err().rule(),
         "package-manifest-missing"
     );
+}
+
+/// Graphs of several files, listed one by one.
+fn several(files: &[&str]) -> Scene {
+    let listed: String = files
+        .iter()
+        .map(|file| format!("      - {{path: {file}}}\n"))
+        .collect();
+    let spec = SPEC.replace(
+        "      - {path: model.onnx, size: 0, sha256: \"\"}\n",
+        &listed,
+    );
+    let scene = Scene::with_manifest(&format!("{HEAD}{spec}"));
+    let shape = ids();
+    for file in files {
+        let inputs = [("input_ids", Dtype::Int64, &shape[..])];
+        scene.write(file, adder(&inputs, &shape));
+    }
+    scene
+}
+
+#[test]
+fn graphs_of_one_name_in_several_folders_are_told_apart() {
+    let rows: [(&[&str], &[&str]); 3] = [
+        (
+            &["text/model.onnx", "vision/model.onnx"],
+            &["text-model", "vision-model"],
+        ),
+        (
+            &["a/graph.onnx", "b/graph.onnx", "c/other.onnx"],
+            &["a-graph", "b-graph", "other"],
+        ),
+        (
+            &["a/encoder_model.onnx", "decoder_model.onnx"],
+            &["decoder_model", "encoder_model"],
+        ),
+    ];
+    each(&rows, |(files, names)| {
+        let scene = several(files);
+        let packed = import(&scene, scene.path()).map_err(|error| error.to_string())?;
+        let bundle = amphora::open(&packed.path).unwrap();
+        let found: Vec<&String> = bundle.manifest().spec.graphs.keys().collect();
+        match found == *names {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    });
+}
+
+#[test]
+fn what_installers_write_where_they_know_nothing_is_left_out_of_the_bundle() {
+    let scene = bert(&stated("[-1, -1]", ""));
+    let unknown = "  requirements:\n    compute:\n      cpu: {min_cores: 0, recommended_cores: 0}\n      \
+                   memory: {min_gb: 0, recommended_gb: 4}\n      gpu: null\n    storage: {min_gb: 0.0, \
+                   recommended_gb: 0}\n  performance: {inference_time: {}, throughput: {}, accuracy: {}, dataset: \
+                   \"\"}\n  dependencies: {models: [], packages: []}\n";
+    let manifest = fs_err::read_to_string(scene.path().join("manifest.yaml")).unwrap();
+    let manifest = manifest.replace(
+        "    type: pytorch\n",
+        "    type: pytorch\n    multi_encoder: clip\n",
+    );
+    scene.write("manifest.yaml", format!("{manifest}{unknown}"));
+    let packed = import(&scene, scene.path()).unwrap();
+    let bundle = amphora::open(&packed.path).unwrap();
+    let spec = &bundle.manifest().spec;
+    let compute = spec.requirements.clone().unwrap().compute.unwrap();
+    assert_eq!(compute.cpu, None);
+    let memory = compute.memory.unwrap();
+    assert_eq!((memory.min_gb, memory.recommended_gb), (None, Some(4.0)));
+    assert_eq!(spec.format.multi_encoder.as_deref(), Some("clip"));
 }
 
 #[test]

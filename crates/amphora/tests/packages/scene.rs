@@ -89,6 +89,13 @@ impl Scene {
         self.run_subject(self.subject()?, inputs, choice)
     }
 
+    /// Runs the package itself as `change` says.
+    pub(crate) fn ask(&self, change: impl FnOnce(&mut RunRequest)) -> amphora::Result<Answer> {
+        let mut request = RunRequest::new(self.subject()?);
+        change(&mut request);
+        amphora::run(request)
+    }
+
     pub(crate) fn run_subject(
         &self,
         subject: Subject,

@@ -37,12 +37,22 @@ pub(super) fn find(package: &Package) -> Result<Vec<PackageGraph>> {
         return Err(not_runnable(package));
     }
     let single = found.len() == 1;
+    let files: Vec<RelativePath> = found.iter().map(|(file, _)| file.clone()).collect();
+    let is_shared = |name: &str| {
+        files
+            .iter()
+            .filter(|file| self::name(file.file_name()) == name)
+            .count()
+            > 1
+    };
     let mut graphs: Vec<PackageGraph> = found
         .into_iter()
         .map(|(file, role)| PackageGraph {
-            name: match single {
-                true => MAIN_GRAPH.to_owned(),
-                false => name(&file),
+            name: match name(file.file_name()) {
+                _ if single => MAIN_GRAPH.to_owned(),
+                // Files of one name in several folders.
+                shared if is_shared(&shared) => name(file.as_str()),
+                name => name,
             },
             role: match single {
                 true => "single".to_owned(),
@@ -100,9 +110,9 @@ fn on_disk(package: &Package) -> Result<Vec<RelativePath>> {
     files.iter().map(|file| RelativePath::parse(file)).collect()
 }
 
-/// The name of the file in the alphabet of graph names.
-fn name(file: &RelativePath) -> String {
-    let stem = file.file_name().trim_end_matches(".onnx").to_lowercase();
+/// A file's name, or its path, in the alphabet of graph names.
+fn name(file: &str) -> String {
+    let stem = file.trim_end_matches(".onnx").to_lowercase();
     let name: String = stem
         .chars()
         .map(|c| match c {

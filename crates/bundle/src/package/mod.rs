@@ -9,6 +9,7 @@ mod manifest;
 mod rules;
 mod unpack;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use amphora_error::{Error, ErrorKind, Result};
@@ -279,8 +280,23 @@ impl Package {
     /// Those of [`effective_io`], naming the manifest.
     pub fn effective_io(&self, graph: &Contract, strict: bool) -> Result<EffectiveIo> {
         let stated = self.manifest.spec.io.as_ref();
-        effective_io(stated, graph, strict, &|path| self.has(path))
-            .map_err(|error| error.in_file(self.path().join(MANIFEST)))
+        let mut known = effective_io(stated, graph, strict, &|path| self.has(path))
+            .map_err(|error| error.in_file(self.path().join(MANIFEST)))?;
+        let tokenizers: BTreeSet<&RelativePath> = known
+            .io
+            .inputs
+            .iter()
+            .filter_map(|input| input.preprocessing.as_ref()?.tokenizer.as_ref())
+            .collect();
+        let missing = tokenizers
+            .into_iter()
+            .filter(|path| !self.has(path.as_str()))
+            .map(|path| {
+                format!("the manifest names the tokenizer {path}, which is not in the package")
+            });
+        let missing: Vec<String> = missing.collect();
+        known.warnings.extend(missing);
+        Ok(known)
     }
 
     /// The I/O of a package whose graph cannot be read: what its manifest states, else what models of

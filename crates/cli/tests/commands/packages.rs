@@ -74,6 +74,21 @@ fn a_package_runs_as_it_is_and_becomes_a_bundle() {
         "a package is not written into"
     );
 
+    for (subject, hint) in [
+        ("old", "amphora import old"),
+        ("model.onnx", "amphora pack --model model.onnx"),
+    ] {
+        let answer = scene.run(&[
+            "run",
+            subject,
+            "--input",
+            "imu_input=windows.npy",
+            "--verify",
+        ]);
+        answer.expect_code(2);
+        expect_words(&answer, &["no golden vectors", hint]);
+    }
+
     let imported = scene.run(&["import", "old", "--golden-cases", "5"]);
     imported.expect_code(0);
     expect_words(
@@ -325,5 +340,27 @@ fn a_checkpoint_says_what_it_takes_by_its_architecture_or_by_what_is_usual() {
         let answer = scene.run(&["run", "hf"]);
         answer.expect_code(10);
         expect_words(&answer, &["amphora pack --model hf"]);
+    }
+    // Of pictures the model's own file knows more than the table.
+    let own = json!({"do_resize": false, "do_center_crop": false, "image_mean": [0.5, 0.5, 0.5]});
+    for (file, mean) in [(None, 0.485), (Some(own), 0.5)] {
+        scene.write("hf/config.json", r#"{"model_type": "deit"}"#);
+        if let Some(own) = file {
+            scene.write("hf/preprocessor_config.json", own.to_string());
+        }
+        let value = scene.run(&["contract", "hf"]).json();
+        let config = &value["inputs"][0]["preprocessing"]["config"];
+        assert_eq!(config["mean"][0], json!(mean), "{value}");
+    }
+}
+
+#[test]
+fn a_package_in_one_file_is_taken_in_and_not_run() {
+    let scene = package(MANIFEST);
+    scene.write("old.axon", [0x1f, 0x8b, 8, 0]);
+    for command in ["run", "inspect", "verify"] {
+        let answer = scene.run(&[command, "old.axon"]);
+        assert_ne!(answer.code, Some(0), "{answer:#?}");
+        expect_words(&answer, &["amphora import"]);
     }
 }

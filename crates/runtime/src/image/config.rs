@@ -1,7 +1,9 @@
 //! How pictures become tensors: the `config` of the preprocessing type `image`.
 
 use amphora_error::{Error, Result};
+use amphora_files::json;
 use amphora_onnx::{Dim, Dtype, TensorSpec};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -150,6 +152,33 @@ impl ImageConfig {
         }
         read.validate()?;
         Ok(read)
+    }
+
+    /// The configuration of an input, by the first that says something: the `config` of its manifest
+    /// ([`ImageConfig::from_manifest`]), the model's own `preprocessor_config.json`, which `file` reads,
+    /// and the input itself ([`ImageConfig::for_input`]).
+    ///
+    /// # Errors
+    ///
+    /// Those of these, and of `file`.
+    pub fn settled(
+        stated: Option<&Map<String, Value>>,
+        file: &dyn Fn(&str) -> Result<Option<Bytes>>,
+        spec: &TensorSpec,
+    ) -> Result<Self> {
+        const FILE: &str = "preprocessor_config.json";
+        if let Some(stated) = stated.filter(|stated| !stated.is_empty()) {
+            return Self::from_manifest(Some(stated), spec);
+        }
+        let Some(bytes) = file(FILE)? else {
+            return Self::from_manifest(None, spec);
+        };
+        let read = json::parse(&bytes)
+            .and_then(|value| Self::from_preprocessor_config(&value))
+            .map_err(|error| error.in_file(FILE))?;
+        // The file describes the pixels, not the axes of this graph.
+        let layout = Self::for_input(spec).map_or(read.layout, |suggested| suggested.layout);
+        Ok(Self { layout, ..read })
     }
 
     /// What an input without a hint asks for, where it takes pictures: three channels among four

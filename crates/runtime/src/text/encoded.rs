@@ -39,6 +39,11 @@ pub fn is_text_input(name: &str) -> bool {
     kind(name).is_some()
 }
 
+/// Whether an input of this name tells tokens from padding.
+pub fn is_mask_input(name: &str) -> bool {
+    kind(name) == Some(Kind::Mask)
+}
+
 fn kind(name: &str) -> Option<Kind> {
     let row = INPUTS.iter().find(|(known, _)| *known == name);
     row.map(|(_, kind)| *kind)
