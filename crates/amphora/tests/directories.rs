@@ -303,12 +303,8 @@ fn every_file_that_a_tokenizer_is_read_from_goes_into_the_bundle() {
         fs_err::write(copied.path().join(name), text).unwrap();
     }
     // One that can be read, so that the others are not looked into.
-    let tokenizer = fixture("minilm/tokenizer.json").unwrap();
-    fs_err::write(
-        copied.path().join("tokenizer.json"),
-        fs_err::read(tokenizer).unwrap(),
-    )
-    .unwrap();
+    let tokenizer = r#"{"model": {"type": "WordLevel", "vocab": {"[PAD]": 0, "[UNK]": 1}, "unk_token": "[UNK]"}}"#;
+    fs_err::write(copied.path().join("tokenizer.json"), tokenizer).unwrap();
     let packed = Scene::new().pack(copied.path()).unwrap();
     let listed = |name: &str| packed.files.iter().any(|file| file.path.as_str() == name);
     each(&names, |name| match listed(name) {
@@ -381,4 +377,88 @@ fn what_lies_beside_the_weights_decides_the_hints() {
         config.unwrap().config.unwrap()["padding"],
         Value::from("longest")
     );
+}
+
+#[test]
+fn what_could_not_be_served_is_not_sealed() {
+    let (Some(language), Some(embedding), Some(pictures)) = (
+        fixture("qwen3_tiny"),
+        fixture("qwen3_embedding_tiny"),
+        fixture("resnet_tiny"),
+    ) else {
+        return;
+    };
+    let rows: [(&Path, &str, &str, &str); 6] = [
+        (
+            &language,
+            "generation_config.json",
+            r#"{"eos_token_id": [2, 999999]}"#,
+            "generation-token",
+        ),
+        (
+            &language,
+            "chat_template.jinja",
+            "{% for message in messages %}",
+            "chat-template",
+        ),
+        (&language, "generation_config.json", "{", "json"),
+        (&embedding, "tokenizer.json", "{\"version\": ", "json"),
+        (
+            &embedding,
+            "tokenizer.json",
+            r#"{"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 99999}, "unk_token": "a"}}"#,
+            "tokenizer-vocabulary",
+        ),
+        (&pictures, "preprocessor_config.json", "[", "json"),
+    ];
+    each(&rows, |(model, file, content, rule)| {
+        let directory = copy(model);
+        fs_err::write(directory.path().join(file), content).unwrap();
+        let scene = Scene::new();
+        let error = match scene.pack(directory.path()) {
+            Ok(packed) => return Err(format!("sealed {packed:?}")),
+            Err(error) => error,
+        };
+        let place = error.file().unwrap_or(Path::new(""));
+        let right = error.rule() == *rule && place.starts_with(directory.path());
+        let named =
+            place.ends_with(file) || *rule == "generation-token" || *rule == "tokenizer-vocabulary";
+        match right && named && scene.store.list().unwrap().bundles.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{error:?}")),
+        }
+    });
+}
+
+#[test]
+fn what_people_would_miss_is_said_at_packing() {
+    let rows = [
+        ("bert_tiny", "", "there is no tokenizer"),
+        (
+            "resnet_tiny",
+            "preprocessor_config.json",
+            "there is no preprocessor_config.json",
+        ),
+    ];
+    each(&rows, |(name, left_out, expected)| {
+        let Some(model) = fixture(name) else {
+            return Ok(());
+        };
+        let directory = copy(&model);
+        if !left_out.is_empty() {
+            fs_err::remove_file(directory.path().join(left_out)).unwrap();
+        }
+        let scene = Scene::new();
+        let packed = scene
+            .pack(directory.path())
+            .map_err(|error| format!("{error:?}"))?;
+        match packed
+            .warnings
+            .iter()
+            .any(|warning| warning.starts_with(expected))
+        {
+            true => Ok(()),
+            false => Err(format!("{:?}", packed.warnings)),
+        }
+    });
 }

@@ -84,6 +84,18 @@ impl Error {
         self
     }
 
+    /// Completes the file of the failure, where it is named without its directory.
+    #[must_use]
+    pub fn beneath(mut self, directory: impl AsRef<Path>) -> Self {
+        let directory = directory.as_ref();
+        let file = &mut self.0.file;
+        *file = Some(match file.take() {
+            Some(name) => directory.join(name),
+            None => directory.to_owned(),
+        });
+        self
+    }
+
     /// The tensor, node, field, entry or line the failure is at. The innermost place wins.
     #[must_use]
     pub fn at(mut self, item: impl Into<String>) -> Self {

@@ -8,6 +8,7 @@ pub(crate) mod package;
 mod processing;
 mod request;
 mod seal;
+mod serving;
 mod subject;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use serde::Serialize;
 pub use request::PackRequest;
 
 use assets::AssetFiles;
+use serving::Serving;
 use subject::Subject;
 
 /// A published bundle.
@@ -82,11 +84,15 @@ pub fn pack(request: &PackRequest, step: &dyn Fn(&str)) -> Result<Packed> {
     let assets = assets::read(request, &subject)?;
     let mut metadata = Metadata::new(&name, version);
     metadata.created = Some(request.created.clone());
+    let mut notes = Vec::new();
+    let directory = Some(&*request.model).filter(|path| path.is_dir());
+    let serving = Serving::read(directory, &subject, &assets, &mut notes)?;
     let material = Material {
         subject,
         assets,
+        serving,
         metadata,
-        notes: Vec::new(),
+        notes,
     };
     make(request, material, step)
 }
@@ -95,6 +101,7 @@ pub fn pack(request: &PackRequest, step: &dyn Fn(&str)) -> Result<Packed> {
 struct Material {
     subject: Subject,
     assets: AssetFiles,
+    serving: Serving,
     metadata: Metadata,
     /// What is odd about it but does no harm.
     notes: Vec<String>,
@@ -105,6 +112,7 @@ fn make(request: &PackRequest, material: Material, step: &dyn Fn(&str)) -> Resul
     let Material {
         subject,
         assets,
+        serving,
         metadata,
         mut notes,
     } = material;
@@ -115,7 +123,7 @@ fn make(request: &PackRequest, material: Material, step: &dyn Fn(&str)) -> Resul
     }?;
     let (golden, reference_time) = golden::prepare(request, &subject, &engine)?;
     step("writing the bundle");
-    let sealed = seal::seal(request, &subject, &golden, assets, metadata)?;
+    let sealed = seal::seal(request, &subject, &golden, assets, serving, metadata)?;
     let cases: u64 = golden.iter().map(Golden::cases).sum();
     step(&format!("replaying {cases} golden cases"));
     let reports = prove(&sealed, request, engine.clone(), reference_time)?;

@@ -13,6 +13,7 @@ use amphora_runtime::text::TokenizerFiles;
 use bytes::Bytes;
 
 use super::assets::AssetFiles;
+use super::serving::Serving;
 use super::subject::{Part, Stated, Subject};
 use super::{Material, PackRequest, Packed, directory, make};
 use crate::config::Config;
@@ -86,9 +87,11 @@ pub(crate) fn upgrade(
     prepared(&mut known.io, &assets)?;
     subject.stated = Some(stated(manifest, known.io));
     let metadata = metadata(manifest, request, &mut notes)?;
+    let serving = Serving::read(None, &subject, &assets, &mut notes)?;
     let material = Material {
         subject,
         assets,
+        serving,
         metadata,
         notes,
     };

@@ -25,7 +25,7 @@ const LOGITS: &str = "logits";
 /// The hints for the graphs of a bundle.
 pub(super) struct Processing {
     text: Option<Preprocessing>,
-    image: Option<Value>,
+    image: Option<Preprocessing>,
     outputs: BTreeMap<&'static str, Vec<Postprocessing>>,
 }
 
@@ -35,7 +35,10 @@ impl Processing {
         let file = |name: &str| Ok(files.content(name));
         let config = subject.config_value();
         let image = match files.content(IMAGE_CONFIG) {
-            Some(bytes) => Some(json::parse(&bytes).map_err(|error| error.in_file(IMAGE_CONFIG))?),
+            Some(bytes) => {
+                let config = json::parse(&bytes).and_then(|config| image(&config));
+                Some(config.map_err(|error| error.in_file(IMAGE_CONFIG))?)
+            }
             None => None,
         };
         let mut outputs = BTreeMap::new();
@@ -58,15 +61,13 @@ impl Processing {
     }
 
     /// Writes the hints into the manifest's description of a graph.
-    pub(super) fn describe(&self, graph: &mut Graph) -> Result<()> {
+    pub(super) fn describe(&self, graph: &mut Graph) {
         for spec in &mut graph.io.inputs {
             if is_text_input(&spec.name) {
                 spec.preprocessing.clone_from(&self.text);
             }
-            if let Some(config) = &self.image
-                && spec.name == "pixel_values"
-            {
-                spec.preprocessing = Some(image(config)?);
+            if self.image.is_some() && spec.name == "pixel_values" {
+                spec.preprocessing.clone_from(&self.image);
             }
         }
         for spec in &mut graph.io.outputs {
@@ -74,7 +75,11 @@ impl Processing {
                 spec.postprocessing.clone_from(steps);
             }
         }
-        Ok(())
+    }
+
+    /// Whether the directory says how pictures become tensors.
+    pub(super) fn prepares_pictures(&self) -> bool {
+        self.image.is_some()
     }
 }
 
@@ -93,8 +98,7 @@ fn text(config: &Value, files: &TokenizerFiles) -> Result<Option<Preprocessing>>
 }
 
 fn image(config: &Value) -> Result<Preprocessing> {
-    let config = ImageConfig::from_preprocessor_config(config)
-        .map_err(|error| error.in_file(IMAGE_CONFIG))?;
+    let config = ImageConfig::from_preprocessor_config(config)?;
     Ok(Preprocessing {
         r#type: "image".to_owned(),
         tokenizer: None,

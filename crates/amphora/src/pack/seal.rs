@@ -12,8 +12,7 @@ use bytes::Bytes;
 
 use super::PackRequest;
 use super::assets::AssetFiles;
-use super::generation::generation;
-use super::processing::Processing;
+use super::serving::Serving;
 use super::subject::{Part, Subject};
 use crate::labels::names_classes;
 
@@ -29,14 +28,9 @@ pub(super) fn seal(
     subject: &Subject,
     golden: &[Golden],
     mut files: AssetFiles,
+    serving: Serving,
     metadata: Metadata,
 ) -> Result<Sealed> {
-    // A single file says nothing of what is done before and after its graph, and a manifest says it itself.
-    let processing = match request.model.is_dir() && subject.stated.is_none() {
-        true => Some(Processing::read(subject, &files)?),
-        false => None,
-    };
-    let generation = generation(subject, &files)?;
     if let Some(config) = &subject.config {
         files.assets.config = Some(files.keep(config.name, config.bytes.clone())?);
     }
@@ -47,9 +41,7 @@ pub(super) fn seal(
     let mut shared = None;
     for (part, golden) in subject.parts.iter().zip(golden) {
         add_graph(&mut draft, part, &mut shared)?;
-        if let Some(processing) = &processing {
-            processing.describe(draft.graph_mut(&part.name)?)?;
-        }
+        serving.describe(draft.graph_mut(&part.name)?);
         let place = RelativePath::parse(&format!("golden/{}.safetensors", part.name))?;
         let entry = golden.manifest_entry(place, &part.contract);
         draft.add_golden(&part.name, &golden.to_bytes()?, entry)?;
@@ -79,7 +71,7 @@ pub(super) fn seal(
             .map_err(|error| error.in_file(&request.model))?;
     }
     details.assets = files.assets;
-    details.generation = generation;
+    details.generation = serving.generation;
     let nonfinite = subject
         .parts
         .iter()
