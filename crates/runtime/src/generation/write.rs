@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use amphora_bundle::manifest::Sampling;
-use amphora_error::Result;
+use amphora_error::{Error, Result};
 use serde::Serialize;
 
 use super::{Constraint, Generator, Progress, Sampler, StopStrings};
@@ -61,7 +61,7 @@ pub enum Finish {
     StopToken,
     /// A stop string came. It is not in the text.
     StopString,
-    /// The constraint allows nothing more.
+    /// The constraint, or what tokens there are to keep it, allows nothing more.
     Constraint,
     /// As many tokens as were asked for.
     MaxNewTokens,
@@ -135,7 +135,8 @@ impl Generator {
     /// # Errors
     ///
     /// Those of [`Generator::start`], [`super::Batch::advance`], [`Sampler`], [`StopStrings::new`], the
-    /// constraints and `on_step`.
+    /// constraints and `on_step`; [`amphora_error::ErrorKind::Incompatible`] when the model has no token
+    /// with which an unfinished text could keep its constraint.
     pub fn generate(
         &mut self,
         prompts: Vec<Prompt<'_>>,
@@ -254,6 +255,21 @@ impl Row<'_> {
                 if let (Some(masked), Some(logit)) = (masked.get_mut(place), logits.get(place)) {
                     *masked = if may_end { *logit } else { f32::NEG_INFINITY };
                 }
+            }
+            if masked.iter().all(|logit| *logit == f32::NEG_INFINITY) {
+                if may_end {
+                    self.finish(None, Finish::Constraint, on_step)?;
+                    return Ok(None);
+                }
+                return Err(Error::incompatible(
+                    "constraint-dead-end",
+                    "no token of the model continues the text as its constraint wants",
+                )
+                .at(format!(
+                    "text {}, token {}",
+                    self.number,
+                    self.tokens.len() - self.prompt_tokens
+                )));
             }
         }
         let token = self.sampler.choose(&masked, &self.tokens)?;

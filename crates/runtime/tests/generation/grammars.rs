@@ -1,9 +1,12 @@
 //! JSON Schemas, regular expressions and grammars, under a model that likes every token at random.
 
-use amphora_runtime::generation::{Constraint, Grammar, GrammarCompiler, Progress};
+use amphora_runtime::generation::{
+    Constraint, Finish, Generated, GenerationOptions, Grammar, GrammarCompiler, Progress, Prompt,
+};
 use serde_json::{Value, json};
 
-use crate::scene::Numbers;
+use crate::common::engines;
+use crate::scene::{Numbers, generator, graphs};
 
 /// Every byte, and some longer tokens, among them halves of characters and a token of no bytes.
 fn vocabulary() -> Vec<Option<Vec<u8>>> {
@@ -195,4 +198,43 @@ fn what_cannot_be_followed_is_refused() {
     let mut grammar = compiler.regex("ab").unwrap();
     let error = grammar.update(u32::from(b'b')).unwrap_err();
     assert_eq!(error.rule(), "constraint-token");
+}
+
+/// A model of these tokens that likes the first best, and none of them ends a text.
+fn follow(expression: &str, words: &[&str]) -> amphora_error::Result<Generated> {
+    let words = words.iter().map(|word| Some(word.as_bytes().to_vec()));
+    let compiler = GrammarCompiler::new(words.collect())?;
+    let grammar = compiler.regex(expression)?;
+    let graphs = graphs().unwrap();
+    let mut generator = generator(&graphs, &engines()[0]);
+    let prompt = Prompt {
+        tokens: vec![5, 6],
+        constraint: Some(Box::new(grammar)),
+        ..Prompt::default()
+    };
+    let options = GenerationOptions {
+        max_new_tokens: 8,
+        ..GenerationOptions::default()
+    };
+    let texts = generator.generate(vec![prompt], &options, &mut |_| Ok(()));
+    texts.map(|mut texts| texts.remove(0))
+}
+
+#[test]
+fn a_text_ends_where_no_token_can_continue_it() {
+    if graphs().is_none() {
+        return;
+    }
+    // A text that is whole, and could go on with a character that no token writes.
+    let text = follow("ab?", &["a", "c"]).unwrap();
+    assert_eq!(
+        (text.token_ids.as_slice(), text.complete),
+        (&[0][..], Some(true))
+    );
+    assert_eq!(text.finish_reason, Finish::Constraint);
+    // One that is not, and one that never was.
+    let error = follow("ab", &["a", "c"]).unwrap_err();
+    assert_eq!(error.rule(), "grammar-step", "{error}");
+    let error = follow("b", &["a", "c"]).unwrap_err();
+    assert_eq!(error.rule(), "regex", "{error}");
 }

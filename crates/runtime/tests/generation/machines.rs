@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use amphora_error::Result;
 use amphora_runtime::generation::{
-    Constraint, Forced, Progress, State, TokenMachine, ValueTree, fixed_tokens,
+    Constraint, Finish, Forced, GenerationOptions, Progress, Prompt, State, TokenMachine,
+    ValueTree, fixed_tokens,
 };
 
-use crate::scene::{Numbers, best};
+use crate::common::engines;
+use crate::scene::{Numbers, best, generator, graphs};
 
 /// A vocabulary of a few strings; text is cut into the longest from its left, and has no
 /// tokens when a character is not among them.
@@ -184,4 +186,42 @@ fn states_that_do_not_fit_are_refused_together() {
     );
     assert_eq!(ValueTree::new([]).unwrap_err().rule(), "values");
     assert_eq!(ValueTree::new([vec![]]).unwrap_err().rule(), "value-empty");
+}
+
+#[test]
+fn a_text_that_no_token_of_the_model_continues_is_an_error_or_ends() {
+    let Some(graphs) = graphs() else { return };
+    let mut generator = generator(&graphs, &engines()[0]);
+    let nothing = |may_end| State::Free {
+        blocked: (0..2048).collect(),
+        exits: BTreeMap::new(),
+        forced: None,
+        may_end,
+    };
+    // A token that the model does not have.
+    let foreign = State::Values {
+        values: ValueTree::new([vec![3, 2048]]).unwrap(),
+        end: None,
+        next: 0,
+    };
+    let mut write = |state| {
+        let prompt = Prompt {
+            tokens: vec![5, 6],
+            constraint: Some(Box::new(TokenMachine::new(vec![state]).unwrap())),
+            ..Prompt::default()
+        };
+        let options = GenerationOptions::default();
+        let texts = generator.generate(vec![prompt], &options, &mut |_| Ok(()));
+        texts.map(|mut texts| texts.remove(0))
+    };
+    let text = write(nothing(true)).unwrap();
+    assert_eq!((text.new_tokens, text.complete), (0, Some(true)));
+    assert_eq!(text.finish_reason, Finish::Constraint);
+    let error = write(nothing(false)).unwrap_err();
+    assert_eq!(error.rule(), "constraint-dead-end");
+    assert!(
+        error.to_string().contains("no token of the model"),
+        "{error}"
+    );
+    assert_eq!(write(foreign).unwrap_err().rule(), "constraint-dead-end");
 }

@@ -20,6 +20,7 @@ const LIBRARY: &str = "llguidance";
 /// 100 ms for 150,000 tokens); each constraint then takes milliseconds.
 pub struct GrammarCompiler {
     factory: ParserFactory,
+    end: u32,
 }
 
 impl GrammarCompiler {
@@ -64,7 +65,7 @@ impl GrammarCompiler {
             verbose_errors: false,
             ..ParserLimits::default()
         };
-        Ok(Self { factory })
+        Ok(Self { factory, end })
     }
 
     /// A text that is JSON and fits a JSON Schema.
@@ -119,7 +120,10 @@ impl GrammarCompiler {
                     matcher.compute_mask_or_eos().map_err(|error| {
                         Error::usage(rule, message).found(shortened(&error.to_string()))
                     })?;
-                    Ok(Grammar { matcher })
+                    Ok(Grammar {
+                        matcher,
+                        end: self.end,
+                    })
                 }
             }
         })
@@ -139,6 +143,8 @@ impl std::fmt::Debug for GrammarCompiler {
 #[derive(Clone)]
 pub struct Grammar {
     matcher: Matcher,
+    /// The token that ends a text for the library: the first beyond the vocabulary.
+    end: u32,
 }
 
 impl Grammar {
@@ -152,9 +158,8 @@ impl Constraint for Grammar {
     fn mask(&mut self, logits: &mut [f32]) -> Result<()> {
         let mask = self.matcher.compute_mask_or_eos();
         let mask = mask.map_err(|error| Self::failed(&error))?;
-        super::keep_only(logits, |token| {
-            (token as usize) < mask.len() && mask.is_allowed(token)
-        });
+        // The end that the library knows is no token of the model, though it may have a logit there.
+        super::keep_only(logits, |token| token < self.end && mask.is_allowed(token));
         Ok(())
     }
 
