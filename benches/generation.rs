@@ -11,54 +11,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails should stop")]
 
+#[path = "../crates/runtime/tests/common/copying.rs"]
+mod copying;
+
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use amphora_bundle::manifest::Generation;
-use amphora_error::Result;
 use amphora_onnx::{Limits, Model};
 use amphora_runtime::generation::Generator;
-use amphora_runtime::{
-    Engine, EngineChoice, Executable, OrtLocation, Session, SessionOptions, Tensor,
-    UnsupportedOperator, engine,
-};
+use amphora_runtime::{Engine, EngineChoice, OrtLocation, Session, SessionOptions, engine};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+use self::copying::Copying;
 
 /// Tokens that are written in one measurement.
 const TOKENS: usize = 64;
 /// Lengths of the prompt.
 const PASTS: [usize; 3] = [16, 256, 900];
-
-/// An engine that is handed tensors and answers tensors, whatever it could keep.
-#[derive(Debug)]
-struct Copying(Arc<dyn Engine>);
-
-impl Engine for Copying {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn version(&self) -> String {
-        self.0.version()
-    }
-
-    fn unsupported(&self, model: &Model) -> Vec<UnsupportedOperator> {
-        self.0.unsupported(model)
-    }
-
-    fn load(&self, model: &Model, options: &SessionOptions) -> Result<Box<dyn Executable>> {
-        Ok(Box::new(Loaded(self.0.load(model, options)?)))
-    }
-}
-
-struct Loaded(Box<dyn Executable>);
-
-impl Executable for Loaded {
-    fn run(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>> {
-        self.0.run(inputs, outputs)
-    }
-}
 
 fn engines() -> Vec<Arc<dyn Engine>> {
     let ort = amphora_testing::peer("onnxruntime", None).map(|peer| {
@@ -86,6 +57,7 @@ fn generator(engine: &Arc<dyn Engine>) -> Option<Generator> {
         prefill: "prefill".into(),
         decode: "decode".into(),
         context_length: None,
+        positions_per_call: None,
         stop_token_ids: Vec::new(),
         pad_token_id: None,
         chat_template: None,

@@ -165,8 +165,9 @@ impl Generator {
         let mut rows = rows.collect::<Result<Vec<Row<'_>>>>()?;
         let tokens: Vec<Vec<u32>> = rows.iter().map(|row| row.tokens.clone()).collect();
         let tokens: Vec<&[u32]> = tokens.iter().map(Vec::as_slice).collect();
-        let longest = tokens.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
-        let room = options.max_new_tokens.min(context.saturating_sub(longest));
+        // The shortest may grow for longest.
+        let shortest = tokens.iter().map(|tokens| tokens.len()).min().unwrap_or(0);
+        let room = options.max_new_tokens.min(context.saturating_sub(shortest));
         let mut batch = self.start(&tokens, room)?;
         drop(tokens);
         let mut next: Option<Vec<Option<u32>>> = None;

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a failing helper fails the test")]
 
+pub(crate) mod copying;
 pub(crate) mod graph;
 
 use std::sync::Arc;

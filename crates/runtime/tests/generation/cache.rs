@@ -1,45 +1,17 @@
 //! The cache stays with the engine.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use amphora_error::Result;
 use amphora_onnx::Model;
+use amphora_runtime::generation::{GenerationOptions, Prompt};
 use amphora_runtime::{
-    Cache, Engine, Executable, Link, SessionOptions, Tensor, UnsupportedOperator,
+    Cache, Engine, Executable, Fed, Link, Ran, SessionOptions, Tensor, UnsupportedOperator,
 };
 
+use crate::common::copying::Copying;
 use crate::common::engines;
-use crate::scene::{Numbers, Recorded, best, generator, graphs, session};
-
-/// An engine that is handed tensors and answers tensors, whatever it could keep.
-#[derive(Debug)]
-struct Copying(Arc<dyn Engine>);
-
-impl Engine for Copying {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn version(&self) -> String {
-        self.0.version()
-    }
-
-    fn unsupported(&self, model: &Model) -> Vec<UnsupportedOperator> {
-        self.0.unsupported(model)
-    }
-
-    fn load(&self, model: &Model, options: &SessionOptions) -> Result<Box<dyn Executable>> {
-        Ok(Box::new(Loaded(self.0.load(model, options)?)))
-    }
-}
-
-struct Loaded(Box<dyn Executable>);
-
-impl Executable for Loaded {
-    fn run(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>> {
-        self.0.run(inputs, outputs)
-    }
-}
+use crate::scene::{Numbers, Recorded, best, generator, generator_of, graphs, manifest, session};
 
 /// Bytes of keys and values for one position: 3 layers, each 2 tensors of 4 heads of 16 numbers.
 const POSITION: u64 = 3 * 2 * 4 * 16 * 4;
@@ -111,6 +83,77 @@ fn room_doubles() {
     }
     // Room for 74 positions, for 150 and for 302, as it runs out.
     assert_eq!(copied, [0, 37, 37 + 74, 37 + 74 + 150, 37 + 74 + 150 + 302]);
+}
+
+/// An engine that notes for how many positions it is asked to have room.
+#[derive(Debug)]
+struct Watched(Arc<dyn Engine>, Arc<Mutex<Vec<usize>>>);
+
+impl Engine for Watched {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn version(&self) -> String {
+        self.0.version()
+    }
+
+    fn unsupported(&self, model: &Model) -> Vec<UnsupportedOperator> {
+        self.0.unsupported(model)
+    }
+
+    fn load(&self, model: &Model, options: &SessionOptions) -> Result<Box<dyn Executable>> {
+        let loaded = self.0.load(model, options)?;
+        Ok(Box::new(WatchedModel(loaded, self.1.clone())))
+    }
+}
+
+struct WatchedModel(Box<dyn Executable>, Arc<Mutex<Vec<usize>>>);
+
+impl Executable for WatchedModel {
+    fn run(&mut self, inputs: &[(&str, &Tensor)], outputs: &[&str]) -> Result<Vec<Tensor>> {
+        self.0.run(inputs, outputs)
+    }
+
+    fn run_kept(
+        &mut self,
+        inputs: &[(&str, &Tensor)],
+        fed: Vec<Fed>,
+        outputs: &[&str],
+        kept: &[&str],
+    ) -> Result<Ran> {
+        self.1
+            .lock()
+            .unwrap()
+            .extend(fed.iter().map(|fed| fed.room));
+        self.0.run_kept(inputs, fed, outputs, kept)
+    }
+}
+
+#[test]
+fn there_is_room_for_the_text_that_grows_for_longest() {
+    let Some(graphs) = graphs() else { return };
+    let rooms = Arc::default();
+    let engine: Arc<dyn Engine> = Arc::new(Watched(engines().remove(0), Arc::clone(&rooms)));
+    let mut manifest = manifest();
+    manifest.context_length = Some(64);
+    let mut generator = generator_of(&graphs, &engine, &manifest);
+    let mut numbers = Numbers(6);
+    let prompts = [60, 4].map(|length| Prompt {
+        tokens: numbers.prompt(length),
+        ..Prompt::default()
+    });
+    let options = GenerationOptions {
+        max_new_tokens: 50,
+        ..GenerationOptions::default()
+    };
+    let texts = generator.generate(prompts.into(), &options, &mut |_| Ok(()));
+    let lengths: Vec<usize> = texts.unwrap().iter().map(|text| text.new_tokens).collect();
+    assert_eq!(lengths, [4, 50]);
+    let mut rooms = rooms.lock().unwrap().clone();
+    rooms.dedup();
+    // Room for all 110 positions from the first step on.
+    assert_eq!(rooms, [110]);
 }
 
 #[test]
