@@ -6,11 +6,11 @@
 use std::path::{Path, PathBuf};
 
 use amphora::{Answer, ErrorKind, PackRequest, Packed, RunRequest, Store, Subject, Timestamp};
-use amphora_bundle::manifest::{Pooling, Postprocessing};
+use amphora_bundle::manifest::{Pooling, Postprocessing, Sampling};
 use amphora_runtime::read_safetensors;
 use amphora_runtime::text::TokenizerFiles;
 use amphora_testing::{each, fixture, minilm};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A store of bundles in a directory that goes away.
 struct Scene {
@@ -289,6 +289,59 @@ fn a_language_model_is_two_proven_graphs_and_knows_how_it_writes() {
         let ids = &manifest.spec.io.inputs[0];
         assert_eq!(ids.preprocessing.is_some(), name == "qwen3_tiny", "{name}");
     }
+}
+
+/// What `generation_config.json` says, and what the manifest then says.
+#[test]
+fn how_tokens_are_chosen_comes_from_the_generation_config() {
+    let Some(folder) = fixture("gpt2_tiny") else {
+        return;
+    };
+    let penalty = Sampling {
+        repetition_penalty: Some(1.2),
+        ..Sampling::default()
+    };
+    let drawn = Sampling {
+        temperature: Some(1.0),
+        ..Sampling::default()
+    };
+    let whole = Sampling {
+        temperature: Some(0.6),
+        top_k: Some(20),
+        top_p: Some(0.95),
+        min_p: Some(0.1),
+        repetition_penalty: None,
+    };
+    let rows = [
+        (json!({"temperature": 0.5, "top_k": 9}), None),
+        (json!({"do_sample": false, "repetition_penalty": 1.0}), None),
+        (json!({"repetition_penalty": 1.2}), Some(penalty)),
+        (json!({"do_sample": true, "top_k": 0}), Some(drawn)),
+        (
+            json!({"do_sample": true, "temperature": 0.6, "top_k": 20, "top_p": 0.95, "min_p": 0.1,
+                "repetition_penalty": 1.0}),
+            Some(whole),
+        ),
+    ];
+    each(&rows, |(config, expected)| {
+        let (scene, copied) = (Scene::new(), copy(&folder));
+        let mut config = config.clone();
+        config["eos_token_id"] = json!([0, 5]);
+        config["pad_token_id"] = json!(-1);
+        fs_err::write(
+            copied.path().join("generation_config.json"),
+            config.to_string(),
+        )
+        .unwrap();
+        let packed = scene.pack(copied.path()).map_err(|e| e.to_string())?;
+        let bundle = amphora::open(&packed.path).unwrap();
+        let found = bundle.manifest().spec.generation.clone().unwrap();
+        let filling = (found.stop_token_ids.as_slice(), found.pad_token_id);
+        match found.sampling == *expected && filling == (&[0, 5], Some(0)) {
+            true => Ok(()),
+            false => Err(format!("{found:?}")),
+        }
+    });
 }
 
 #[test]

@@ -40,14 +40,17 @@ pub(super) fn generation(subject: &Subject, files: &AssetFiles) -> Result<Option
         Some(Value::Array(ids)) => ids.iter().map(token_id).collect::<Result<_>>()?,
         Some(id) => vec![token_id(id)?],
     };
-    let pad_token_id = stated("pad_token_id").map(token_id).transpose()?;
+    // Early configurations write -1 for a model that has none.
+    let pad_token_id = stated("pad_token_id").filter(|id| id.as_i64() != Some(-1));
+    let pad_token_id = pad_token_id.map(token_id).transpose()?;
     let template = files
         .content(TEMPLATE)
         .map(|_| RelativePath::parse(TEMPLATE));
+    let context_length = CONTEXT.iter().find_map(|key| model.get(*key)?.as_u64());
     Ok(Some(Generation {
         prefill: prefill.name.to_owned(),
         decode: decode.name.to_owned(),
-        context_length: CONTEXT.iter().find_map(|key| model.get(*key)?.as_u64()),
+        context_length,
         pad_token_id: pad_token_id.or(stop_token_ids.first().copied()),
         stop_token_ids,
         chat_template: template.transpose()?,
@@ -55,19 +58,25 @@ pub(super) fn generation(subject: &Subject, files: &AssetFiles) -> Result<Option
     }))
 }
 
-/// What `generation_config.json` says of drawing tokens; nothing where tokens are not drawn.
+/// What `generation_config.json` says of choosing tokens. The numbers for drawing count only where
+/// tokens are drawn (`do_sample`), then at temperature 1 unless another is stated; the repetition
+/// penalty counts for the best token too.
 fn sampling(config: &Value) -> Option<Sampling> {
-    if config.get("do_sample") != Some(&Value::Bool(true)) {
-        return None;
-    }
     let number = |key: &str| config.get(key).and_then(Value::as_f64);
+    let repetition_penalty = number("repetition_penalty").filter(|penalty| *penalty != 1.0);
+    if config.get("do_sample") != Some(&Value::Bool(true)) {
+        return repetition_penalty.map(|penalty| Sampling {
+            repetition_penalty: Some(penalty),
+            ..Sampling::default()
+        });
+    }
     let top_k = config.get("top_k").and_then(Value::as_u64);
     Some(Sampling {
-        temperature: number("temperature"),
+        temperature: number("temperature").or(Some(1.0)),
         top_k: top_k.filter(|k| *k > 0).and_then(|k| u32::try_from(k).ok()),
         top_p: number("top_p"),
         min_p: number("min_p"),
-        repetition_penalty: number("repetition_penalty"),
+        repetition_penalty,
     })
 }
 
