@@ -57,6 +57,27 @@ impl<'a> StreamDecoder<'a> {
         }
     }
 
+    /// Makes the text that follows on the text of `ids`, a prompt: nothing that belongs between the two
+    /// is taken for the start of a text and left out, such as the blank in front of a word.
+    pub fn after(mut self, ids: &[u32]) -> Self {
+        let tokens = self.processor.tokens();
+        if let State::Ids {
+            ids: known,
+            decoded,
+        } = &mut self.state
+            && tokens.local
+        {
+            let shown = |id: &&u32| {
+                let token = self.processor.token(**id);
+                let special = self.skip_special && self.processor.is_special(**id);
+                token.is_some_and(|token| !special && tokens.fallback_byte(&token).is_none())
+            };
+            known.extend(ids.iter().rev().find(shown));
+            *decoded = known.len();
+        }
+        self
+    }
+
     /// The text that is certain once `id` follows what came before; often empty.
     ///
     /// # Errors

@@ -115,6 +115,62 @@ fn streams_what_decoding_the_whole_gives() {
     }
 }
 
+/// Tokenizers that make text of each token apart; of the others a text is as if it stood alone.
+const APART: [&str; 7] = [
+    "unigram",
+    "bpe with bytes",
+    "none",
+    "metaspace",
+    "wordpiece",
+    "llama",
+    "minilm",
+];
+
+#[test]
+fn a_text_goes_on_where_its_prompt_ends() {
+    let mut joined = 0;
+    for (name, processor) in tokenizers() {
+        if !APART.contains(&name.as_str()) {
+            continue;
+        }
+        let mut seed = 5_u64;
+        let mut random = move |most: usize| {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize % most
+        };
+        let shown = |id: &u32| {
+            let token = processor.token(*id);
+            token.is_some_and(|token| !token.starts_with("<0x") && !processor.is_special(*id))
+        };
+        for _ in 0..200 {
+            let mut ids = |count| -> Vec<u32> {
+                let ids = (0..count).map(|_| random(processor.vocab_size()) as u32);
+                ids.collect()
+            };
+            let (mut prompt, text) = (ids(6), ids(9));
+            while prompt.last().is_some_and(|last| !shown(last)) {
+                prompt.pop();
+            }
+            let mut stream = processor.stream(true).after(&prompt);
+            let mut found = processor.decode(&prompt, true).unwrap();
+            for id in &text {
+                found += &stream.push(*id).unwrap();
+            }
+            found += &stream.finish().unwrap();
+            let whole = processor
+                .decode(&[&prompt[..], &text].concat(), true)
+                .unwrap();
+            assert_eq!(found, whole, "{name}, {prompt:?}, {text:?}");
+            let alone = processor.decode(&text, true).unwrap();
+            joined +=
+                usize::from(!whole.ends_with(&alone) || whole.ends_with(&format!(" {alone}")));
+        }
+    }
+    assert!(joined > 100, "{joined}");
+}
+
 #[test]
 fn characters_come_whole_and_soon() {
     let Some(directory) = fixture("qwen3_tiny") else {
