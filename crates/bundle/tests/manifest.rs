@@ -310,6 +310,7 @@ fn generation(graph: &str) -> Generation {
         prefill: graph.to_owned(),
         decode: graph.to_owned(),
         context_length: None,
+        positions_per_call: None,
         stop_token_ids: Vec::new(),
         pad_token_id: None,
         chat_template: None,

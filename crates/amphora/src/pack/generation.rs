@@ -1,8 +1,11 @@
 //! How a language model writes, from the configurations of its directory.
 
+use std::num::NonZeroU32;
+
 use amphora_bundle::manifest::{Generation, Sampling};
 use amphora_error::{Error, Result};
 use amphora_files::{RelativePath, json};
+use amphora_onnx::{Contract, Dim};
 use serde_json::Value;
 
 use super::assets::AssetFiles;
@@ -10,6 +13,8 @@ use super::subject::Subject;
 
 const CONFIG: &str = "generation_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
+/// Most logits that one call computes: 256 MB.
+const MOST_LOGITS: u64 = 1 << 26;
 /// What families call the longest sequence.
 const CONTEXT: [&str; 3] = ["max_position_embeddings", "n_positions", "n_ctx"];
 
@@ -51,11 +56,24 @@ pub(super) fn generation(subject: &Subject, files: &AssetFiles) -> Result<Option
         prefill: prefill.name.to_owned(),
         decode: decode.name.to_owned(),
         context_length,
+        positions_per_call: positions_per_call(&prefill.contract, context_length),
         pad_token_id: pad_token_id.or(stop_token_ids.first().copied()),
         stop_token_ids,
         chat_template: template.transpose()?,
         sampling: sampling(&own),
     }))
+}
+
+/// As many positions as have logits in [`MOST_LOGITS`], where a prompt can be longer. The graphs are
+/// Amphora's own, and the one that continues takes any number of positions.
+fn positions_per_call(contract: &Contract, context: Option<u64>) -> Option<NonZeroU32> {
+    let logits = contract.outputs.iter().find(|spec| spec.name == "logits")?;
+    let Some(Dim::Fixed(vocabulary)) = logits.shape.as_ref()?.last() else {
+        return None;
+    };
+    let most = (MOST_LOGITS / (*vocabulary).max(1)).max(1);
+    let positions = u32::try_from(most).ok().and_then(NonZeroU32::new);
+    positions.filter(|_| context.is_none_or(|context| context > most))
 }
 
 /// What `generation_config.json` says of choosing tokens. The numbers for drawing count only where

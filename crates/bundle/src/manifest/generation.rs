@@ -1,5 +1,7 @@
 //! `spec.generation`: how a language model writes.
 
+use std::num::NonZeroU32;
+
 use amphora_files::RelativePath;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,11 @@ pub struct Generation {
     /// Most tokens of prompt and answer together, where the model has a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub context_length: Option<u64>,
+    /// Most positions that are read in one call, of all prompts together. A graph computes the logits of
+    /// every position it reads; a longer prompt is read in parts, the first by `prefill` and the others
+    /// by `decode`, which must then take several positions at once. All at once when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub positions_per_call: Option<NonZeroU32>,
     /// The tokens that end an answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stop_token_ids: Vec<u32>,

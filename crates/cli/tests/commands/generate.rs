@@ -63,6 +63,7 @@ pub(crate) fn with_language_model() -> Option<Scene> {
         prefill: "prefill".into(),
         decode: "decode".into(),
         context_length: Some(1024),
+        positions_per_call: None,
         stop_token_ids: vec![1475],
         pad_token_id: Some(1473),
         chat_template: Some(RelativePath::parse("chat_template.jinja").unwrap()),

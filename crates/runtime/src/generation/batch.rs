@@ -34,23 +34,32 @@ impl<'g> Batch<'g> {
         let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
         check(generator, prompts)?;
         let pad = i64::from(generator.pad_token_id);
-        let mut ids = Vec::with_capacity(prompts.len() * longest);
-        let mut mask = Vec::with_capacity(prompts.len());
-        for prompt in prompts {
-            let filling = longest - prompt.len();
-            ids.extend(std::iter::repeat_n(pad, filling));
-            ids.extend(prompt.iter().map(|&token| i64::from(token)));
-            mask.push((0..longest).map(|place| place >= filling).collect());
-        }
+        let part = (generator.positions_per_call / prompts.len()).max(1);
         let cache = Cache::new(generator.links.clone());
         let mut batch = Self {
             generator,
             cache,
-            mask,
+            mask: vec![Vec::with_capacity(longest); prompts.len()],
             most: longest.saturating_add(new_tokens),
             logits: Vec::new(),
         };
-        batch.run(ids, longest)?;
+        batch.cache.reserve(longest, batch.most);
+        for start in (0..longest).step_by(part) {
+            let places = start..longest.min(start.saturating_add(part));
+            let width = places.len();
+            let mut ids = Vec::with_capacity(prompts.len() * width);
+            for (prompt, mask) in prompts.iter().zip(&mut batch.mask) {
+                let filling = longest - prompt.len();
+                let own = |place: usize| place.checked_sub(filling).map(|own| prompt[own]);
+                ids.extend(
+                    places
+                        .clone()
+                        .map(|place| own(place).map_or(pad, i64::from)),
+                );
+                mask.extend(places.clone().map(|place| place >= filling));
+            }
+            batch.run(ids, width)?;
+        }
         Ok(batch)
     }
 

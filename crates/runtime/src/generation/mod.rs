@@ -44,6 +44,8 @@ pub struct Generator {
     links: Vec<Link>,
     /// Most tokens of prompt and answer together.
     context_length: Option<usize>,
+    /// Most positions that are read in one call, of all texts together.
+    positions_per_call: usize,
     stop_token_ids: Vec<u32>,
     pad_token_id: u32,
     sampling: Option<Sampling>,
@@ -82,6 +84,9 @@ impl Generator {
             decode,
             links,
             context_length: context_length.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
+            positions_per_call: generation.positions_per_call.map_or(usize::MAX, |most| {
+                usize::try_from(most.get()).unwrap_or(usize::MAX)
+            }),
             stop_token_ids: generation.stop_token_ids.clone(),
             // Any token will do: the mask hides it.
             pad_token_id: generation.pad_token_id.unwrap_or(0),

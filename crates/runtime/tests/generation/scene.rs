@@ -16,6 +16,7 @@ pub(crate) fn manifest() -> Generation {
         prefill: "prefill".into(),
         decode: "decode".into(),
         context_length: Some(1024),
+        positions_per_call: None,
         stop_token_ids: Vec::new(),
         pad_token_id: Some(PAD),
         chat_template: None,
