@@ -15,6 +15,7 @@ fn conversation(row: &Value) -> Conversation {
         "messages",
         "tools",
         "add_generation_prompt",
+        "continue_final_message",
         "rendered",
         "ids",
         "template",
@@ -24,10 +25,11 @@ fn conversation(row: &Value) -> Conversation {
         messages: list("messages"),
         tools: list("tools"),
         add_generation_prompt: row["add_generation_prompt"].as_bool().unwrap_or(false),
-        template: None,
+        continue_final_message: row["continue_final_message"].as_bool().unwrap_or(false),
         variables: others
             .filter(|(name, _)| !known.contains(&name.as_str()))
             .collect(),
+        ..Conversation::default()
     }
 }
 
@@ -98,7 +100,7 @@ fn cases() -> Vec<Value> {
     let blocks = "  {% for message in messages %}\n    {% if loop.first %}\n  first {{ message.role }}\n    {% else %}\n  then {{ message.role|upper }} {{ loop.index }}/{{ loop.length }}\n    {% endif %}\n  {% endfor %}\n\nend\n";
     let macros = "{%- macro show(value, depth=0) -%}{%- if value is mapping -%}{% for key, item in value.items() %}{{ '  ' * depth }}{{ key }}:{{ show(item, depth + 1) }};{% endfor %}{%- elif value is iterable and value is not string -%}[{% for item in value %}{{ show(item, depth) }}{% if not loop.last %}, {% endif %}{% endfor %}]{%- else -%}{{ value }}{%- endif -%}{%- endmacro -%}{{ show(messages) }}{% for m in messages if m.role == 'user' %}{% if loop.index > 2 %}{% break %}{% endif %}{{ m.content.split(' ')[-1] }}|{{ m.content | length }}|{{ m.content[:3] }}|{{ m.content.replace('e', 'E').title() }}{% endfor %}";
     let json_forms = "{{ messages | tojson }}\n{{ messages | tojson(indent=2) }}\n{{ odd | tojson }}\n{{ odd | tojson(sort_keys=true) }}\n{{ odd | tojson(ensure_ascii=true) }}\n{{ odd | tojson(separators=(',', ':')) }}";
-    let values = "{{ true }} {{ none }} {{ 1 }} {{ 1.5 }} {{ missing }} {{ messages[0].missing }} {{ 'a' ~ 1 ~ true }} {{ [1, 'a'] | join('-') }} {{ messages | map(attribute='role') | list | length }} {{ messages | selectattr('role', 'equalto', 'user') | list | length }} {{ (messages | last).role }} {{ 7 // 2 }} {{ 'x' if messages else 'y' }} {{ messages[-1]['content'] | default('none') }} {{ ['a', 'b'][::-1] | join }}";
+    let values = "{{ true }} {{ none }} {{ 1 }} {{ 1.5 }} {{ missing }} {{ messages[0].missing }} {{ 'a' ~ 1 ~ true }} {{ [1, 'a'] | join('-') }} {{ messages | map(attribute='role') | list | length }} {{ messages | selectattr('role', 'equalto', 'user') | list | length }} {{ (messages | last).role }} {{ 7 // 2 }} {{ 'x' if messages else 'y' }} {{ messages[-1]['content'] | default('none') }} {{ ['a', 'b'][::-1] | join }} {{ missing | length }} {{ missing | count }} {{ '' | default('x', boolean=true) }} {{ missing | d(default_value='y') }} {{ 1e20 }} {{ 1e-7 | string }} {{ 2.0 }} {{ 0.1 | string }} {{ ['a', \"it's\", none, {'k': 1.5}] }}";
     let odd = json!({"z": [], "a": {}, "f": [1.0, 1e-5, 1.5e16, -0.0, 123456.789, 1e100], "i": -12345678901234_i64,
         "s": "<é \"q\" \\ \n \u{7f} 😀>", "b": [true, false, null]});
     let turns = json!([{"role": "system", "content": " Be terse. "}, {"role": "user", "content": "Hello there  friend"},
@@ -163,6 +165,110 @@ fn as_jinja_renders() {
             Err(error) => Err(format!("{error:?}, Jinja: {answer}")),
         }
     });
+}
+
+/// transformers itself, at the evening of 2026-11-21.
+const TRANSFORMERS: &str = r#"
+import datetime, json, os, pathlib, sys
+os.environ['TRANSFORMERS_VERBOSITY'] = 'error'
+os.environ['HF_HUB_OFFLINE'] = '1'
+import transformers.utils.chat_template_utils as utilities
+from transformers import AutoTokenizer
+class Evening(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None): return cls(2026, 11, 21, 18, 30, 5)
+utilities.datetime = Evening
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+answers = []
+for case in json.loads(pathlib.Path(sys.argv[2]).read_text()):
+    template = case.pop('template')
+    if case.pop('new', False) and not hasattr(utilities, '_alias_reasoning_fields'):
+        answers.append(None)
+        continue
+    try:
+        answers.append(tokenizer.apply_chat_template(case.pop('messages'), chat_template=template, tokenize=False, **case))
+    except Exception as error:
+        answers.append({'raised': str(error)})
+print(json.dumps(answers))
+"#;
+
+#[test]
+fn as_transformers_applies_templates() {
+    let Some(tokenizer) = fixture("qwen3_tiny") else {
+        return;
+    };
+    let Some(peer) = peer("transformers", None) else {
+        return;
+    };
+    let plain = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+    let trimmed = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}</>{% endfor %}";
+    let parts = "{% for m in messages %}{% for part in m.content %}[{{ part.text | default('-') }}]{% endfor %};{% endfor %}";
+    let deaf = "{% for m in messages %}<{{ m.role }}>{% endfor %}{{ messages[0].content }}";
+    let dated = "{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }}|{{ strftime_now('%Y-%m-%d %H:%M:%S') }}|{{ strftime_now('%A %d %B %y, %I %p, %j') }}{% endif %}";
+    let fields = "{% for m in messages %}{{ m | tojson }}{{ m.content is defined }}{{ m.thinking }}{{ m.reasoning_content }}{% endfor %}";
+    let begun = |answer: &str| json!([{"role": "user", "content": "Sum?"}, {"role": "assistant", "content": answer}]);
+    let listed = json!([{"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}, {"type": "image"}]}]);
+    let nulls = json!([{"role": "user", "content": "Q", "name": null},
+        {"role": "assistant", "content": null, "tool_calls": [{"id": null}], "reasoning": "why"},
+        {"role": "assistant", "content": "A", "thinking": "old", "reasoning_content": null}]);
+    let rows = [
+        json!({"template": plain, "messages": begun("It is "), "continue_final_message": true}),
+        json!({"template": plain, "messages": begun("It is"), "continue_final_message": true}),
+        json!({"template": plain, "messages": begun("It is"), "continue_final_message": true, "add_generation_prompt": true}),
+        json!({"template": trimmed, "messages": begun(" It is "), "continue_final_message": true}),
+        json!({"template": parts, "messages": listed, "continue_final_message": true}),
+        json!({"template": deaf, "messages": begun("It is"), "continue_final_message": true}),
+        json!({"template": plain, "messages": [nulls[0], nulls[1]], "continue_final_message": true}),
+        json!({"template": dated, "messages": begun("")}),
+        json!({"template": fields, "messages": nulls, "new": true}),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cases.json");
+    fs_err::write(&path, serde_json::to_vec(&rows).unwrap()).unwrap();
+    let answers = peer.run(
+        TRANSFORMERS,
+        &[&tokenizer.to_string_lossy(), &path.to_string_lossy()],
+    );
+    let answers: Vec<Value> = serde_json::from_str(&answers).unwrap();
+    let pairs: Vec<(&Value, Value)> = rows.iter().zip(answers).collect();
+    each(&pairs, |(row, answer)| {
+        let conversation = Conversation {
+            date: Some("2026-11-21T18:30:05".into()),
+            ..conversation(row)
+        };
+        match template(row["template"].as_str().unwrap()).render(&conversation) {
+            _ if answer.is_null() => Ok(()),
+            Ok(prompt) => same(json!(prompt), answer.clone()),
+            Err(error) if answer["raised"].is_string() => same(error.rule(), "chat-continue"),
+            Err(error) => Err(format!("{error:?}, transformers: {answer}")),
+        }
+    });
+}
+
+#[test]
+fn a_template_is_told_the_date_and_no_clock() {
+    let on = |date: Option<&str>, source: &str| {
+        let conversation = Conversation {
+            date: date.map(str::to_owned),
+            ..user("x")
+        };
+        template(source).render(&conversation)
+    };
+    let asking = "{{ strftime_now('%d %B %Y') }}";
+    assert_eq!(on(Some("2024-02-29"), asking).unwrap(), "29 February 2024");
+    let error = on(None, asking).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.rule()),
+        (ErrorKind::Usage, "chat-date")
+    );
+    assert!(error.hint_text().unwrap().contains("--date"));
+    for wrong in ["yesterday", "2023-02-29", "2024-02-29T25:00:00"] {
+        assert_eq!(on(Some(wrong), asking).unwrap_err().rule(), "chat-date");
+    }
+    let careful = "{{ strftime_now('%Y') if strftime_now is defined else 'some year' }}";
+    assert_eq!(on(None, careful).unwrap(), "some year");
+    let odd = on(Some("2024-02-29"), "{{ strftime_now('%Q') }}").unwrap_err();
+    assert_eq!(odd.rule(), "chat-template");
 }
 
 #[test]
@@ -243,11 +349,7 @@ fn hostile_templates() {
             ErrorKind::Malformed,
             "chat-template",
         ),
-        (
-            "{{ strftime_now('%Y') }}",
-            ErrorKind::Malformed,
-            "chat-template",
-        ),
+        ("{{ strftime_now('%Y') }}", ErrorKind::Usage, "chat-date"),
         (
             "{% include 'other' %}",
             ErrorKind::Malformed,

@@ -155,7 +155,7 @@ impl Formatter for Python {
 
 /// A float as Python writes it: the shortest digits that read back the same, with an exponent below
 /// 10^-4 and from 10^16 on.
-fn float(value: f64) -> String {
+pub(super) fn float(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 || (1e-4..1e16).contains(&size) {
         return format!("{value:?}");

@@ -25,31 +25,32 @@
 //!
 //! Templates are Jinja, and they are rendered as transformers renders them: the same treatment of white
 //! space, Python's methods of strings and dictionaries, `tojson` as Python writes it. What a template
-//! cannot have here is the clock: `strftime_now` is not defined, so that the same conversation is the same
-//! prompt tomorrow; templates that ask whether it is there take their fixed date instead, or one that is
-//! given as a variable.
+//! cannot have here is the clock: `strftime_now` writes [`Conversation::date`], and is not defined without
+//! one, so that the same conversation is the same prompt tomorrow. Templates that ask whether it is there
+//! then take their own fixed date.
 //!
 //! A template is a program of a stranger. It sees nothing but the conversation, it can call nothing, and
 //! the steps it may take and the text it may write are bounded. The memory that a single expression takes
-//! is not.
+//! is not: [`crate::isolate::render`] renders in a process under limits.
 
+mod environment;
 mod json;
+mod messages;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::thread;
 
 use amphora_error::{Error, Result, quoted};
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, ErrorKind, State};
+use minijinja::ErrorKind;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::environment::{DATE_FUNCTION, FUEL, Raised, date, environment, without_generation_marks};
 use super::TokenizerFiles;
 use super::special::TokenizerConfig;
 use crate::engine::{panic_text, shortened};
 
-/// Steps that a template may take; a conversation of a thousand messages needs a fifth.
-const FUEL: u64 = 1_000_000;
 /// Room for calls inside each other, in bytes: a list can be nested once for every few steps, and it is
 /// dropped, compared and printed level by level.
 const STACK_BYTES: usize = 256 << 20;
@@ -63,7 +64,7 @@ const DEFAULT: &str = "default";
 const TOOL_USE: &str = "tool_use";
 
 /// The templates of a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatTemplate {
     /// By name; a single one is called `default`.
     templates: BTreeMap<String, String>,
@@ -72,7 +73,7 @@ pub struct ChatTemplate {
 }
 
 /// What a template makes a prompt of.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Conversation {
     /// The messages, oldest first: objects with `role` and `content`, and whatever else the template
     /// knows (`tool_calls`, `reasoning_content`).
@@ -81,6 +82,11 @@ pub struct Conversation {
     pub tools: Vec<Value>,
     /// Whether the prompt ends with the beginning of an answer.
     pub add_generation_prompt: bool,
+    /// Whether the prompt ends within the last message, with the last of its text, for the model to go on
+    /// with it.
+    pub continue_final_message: bool,
+    /// The day that a template is told when it asks, `2026-11-21`, or the moment, `2026-11-21T18:30:00`.
+    pub date: Option<String>,
     /// The template, where a model has several; `tool_use` when there are tools and the model has it,
     /// else `default`.
     pub template: Option<String>,
@@ -133,8 +139,9 @@ impl ChatTemplate {
     ///
     /// # Errors
     ///
-    /// [`amphora_error::ErrorKind::Usage`] when the template itself refuses the conversation, in its words,
-    /// or the conversation names a template that is not there; [`amphora_error::ErrorKind::Malformed`] when
+    /// [`amphora_error::ErrorKind::Usage`] when the template itself refuses the conversation, in its words;
+    /// when the conversation names a template that is not there, has no date and the template asks for it,
+    /// or cannot be gone on with; [`amphora_error::ErrorKind::Malformed`] when
     /// the template does what Jinja does not allow; [`amphora_error::ErrorKind::Limit`] when it takes too many
     /// steps or writes more than 16 MiB.
     pub fn render(&self, conversation: &Conversation) -> Result<String> {
@@ -148,7 +155,18 @@ impl ChatTemplate {
             true => Value::Null,
             false => Value::Array(values.to_vec()),
         };
-        context.insert("messages".into(), conversation.messages.clone().into());
+        let mut messages = messages::seen(&conversation.messages);
+        let continued = match conversation.continue_final_message {
+            true if conversation.add_generation_prompt => {
+                return Err(Error::usage(
+                    "chat-continue",
+                    "a prompt ends within the last message or with the beginning of an answer, not with both",
+                ));
+            }
+            true => Some(messages::mark(&mut messages)?),
+            false => None,
+        };
+        context.insert("messages".into(), messages.into());
         context.insert("tools".into(), list(&conversation.tools));
         context.insert("documents".into(), Value::Null);
         context.insert(
@@ -156,9 +174,17 @@ impl ChatTemplate {
             conversation.add_generation_prompt.into(),
         );
         context.extend(conversation.variables.clone());
+        let now = match conversation.date.as_deref() {
+            Some(text) => Some(date(text).ok_or_else(|| {
+                Error::usage("chat-date", "this is no date")
+                    .expected("2026-11-21, or 2026-11-21T18:30:00")
+                    .found(quoted(text).to_string())
+            })?),
+            None => None,
+        };
         let work = || -> Result<Vec<u8>> {
             let mut prompt = Bounded(Vec::new());
-            let environment = environment();
+            let environment = environment(now);
             let template = environment.template_from_named_str(name, &source);
             let context = minijinja::Value::from(minijinja::value::Serde(&context));
             let rendered = template.and_then(|it| it.render_captured_to(context, &mut prompt));
@@ -166,7 +192,11 @@ impl ChatTemplate {
             Ok(prompt.0)
         };
         let prompt = with_stack(work)?;
-        Ok(String::from_utf8_lossy(&prompt).into_owned())
+        let mut prompt = String::from_utf8_lossy(&prompt).into_owned();
+        if let Some(text) = continued {
+            messages::cut(&mut prompt, &text)?;
+        }
+        Ok(prompt)
     }
 
     fn chosen(&self, conversation: &Conversation) -> Result<(&str, &str)> {
@@ -205,7 +235,7 @@ impl ChatTemplate {
                         .found(format!("{} bytes", source.len())),
                 );
             }
-            let environment = environment();
+            let environment = environment(None);
             let source = without_generation_marks(source);
             let template = environment.template_from_named_str(name, &source);
             template.map_err(|error| explained(&error))?;
@@ -251,82 +281,6 @@ fn named(value: Option<&Value>) -> Result<BTreeMap<String, String>> {
     }
 }
 
-fn environment<'source>() -> Environment<'source> {
-    let mut environment = Environment::new();
-    let syntax = SyntaxConfig::builder()
-        .trim_blocks(true)
-        .lstrip_blocks(true)
-        .build();
-    if let Ok(syntax) = syntax {
-        environment.set_syntax(syntax);
-    }
-    environment.set_fuel(Some(FUEL));
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(method);
-    environment.add_filter("tojson", json::tojson);
-    environment.add_function("raise_exception", |message: String| {
-        Err::<minijinja::Value, _>(
-            minijinja::Error::new(ErrorKind::InvalidOperation, "raised")
-                .with_source(Raised(message)),
-        )
-    });
-    environment
-}
-
-/// Methods of Python's values that templates call.
-fn method(
-    state: &mut State<'_, '_>,
-    value: &minijinja::Value,
-    method: &str,
-    arguments: &[minijinja::Value],
-) -> Result<minijinja::Value, minijinja::Error> {
-    if let (Some(text), [argument]) = (value.as_str(), arguments)
-        && let Some(argument) = argument.as_str()
-    {
-        match method {
-            "removeprefix" => return Ok(text.strip_prefix(argument).unwrap_or(text).into()),
-            "removesuffix" => return Ok(text.strip_suffix(argument).unwrap_or(text).into()),
-            _ => {}
-        }
-    }
-    minijinja_contrib::pycompat::unknown_method_callback(state, value, method, arguments)
-}
-
-/// transformers marks what the model itself wrote with a block that changes nothing.
-fn without_generation_marks(source: &str) -> String {
-    let mut text = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some((before, tag)) = rest.split_once("{%") {
-        let Some((inside, after)) = tag.split_once("%}") else {
-            break;
-        };
-        let word = inside.trim_matches(|c: char| c.is_whitespace() || c == '-' || c == '+');
-        let instead = match word {
-            "generation" => inside.replace("generation", "if true"),
-            "endgeneration" => inside.replace("endgeneration", "endif"),
-            _ => inside.to_owned(),
-        };
-        text += before;
-        text += "{%";
-        text += &instead;
-        text += "%}";
-        rest = after;
-    }
-    text + rest
-}
-
-/// What a template said when it refused.
-#[derive(Debug)]
-struct Raised(String);
-
-impl std::fmt::Display for Raised {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Raised {}
-
 fn malformed(message: &str) -> Error {
     Error::malformed("chat-template", message)
 }
@@ -354,6 +308,13 @@ fn explained(error: &minijinja::Error) -> Error {
             "the chat template takes too many steps",
         )
         .expected(format!("at most {FUEL}"));
+    }
+    let asked = error
+        .detail()
+        .is_some_and(|text| text.contains(DATE_FUNCTION));
+    if error.kind() == ErrorKind::UnknownFunction && asked {
+        return Error::usage("chat-date", "the chat template asks for the date")
+            .hint("say which: --date 2026-11-21");
     }
     let place = match (error.name(), error.line()) {
         (Some(name), Some(line)) => format!("chat template {}, line {line}", quoted(name)),
