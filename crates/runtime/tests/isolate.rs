@@ -20,7 +20,7 @@ use amphora_runtime::{
 };
 use common::graph::{graph, int64s, model, node, value, with_graph, with_int, zeros};
 
-const TESTS: [(&str, fn()); 5] = [
+const TESTS: [(&str, fn()); 6] = [
     ("answers are those of the engine itself", same_answers),
     ("a cache stays in the process", cache),
     ("an error of the engine arrives whole", errors_arrive),
@@ -29,6 +29,7 @@ const TESTS: [(&str, fn()); 5] = [
         endless,
     ),
     ("memory, crashes and strangers are limits", crashes),
+    ("a chat template is held back too", templates),
 ];
 
 fn main() {
@@ -314,4 +315,64 @@ fn crashes() {
     let absent = Isolation::new("/nonexistent/program", vec![]);
     let error: Error = run(&doubling(Dtype::Int64), absent, &x(vec![1])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+#[cfg(not(feature = "generation"))]
+fn templates() {}
+
+#[cfg(feature = "generation")]
+fn templates() {
+    use amphora_runtime::isolate::render;
+    use amphora_runtime::text::TokenizerFiles;
+    use amphora_runtime::text::chat::{ChatTemplate, Conversation};
+
+    let conversation = Conversation {
+        messages: vec![serde_json::json!({"role": "user", "content": "1 < 2 is 0.1 😀"})],
+        add_generation_prompt: true,
+        date: Some("2026-11-21".into()),
+        ..Conversation::default()
+    };
+    let template = |source: &str| {
+        let files = TokenizerFiles::gather(|name| {
+            Ok((name == "chat_template.jinja").then(|| source.to_owned().into()))
+        });
+        ChatTemplate::read(&files.unwrap()).unwrap().unwrap()
+    };
+    let plain =
+        template("{{ messages | tojson }}{{ add_generation_prompt }}{{ strftime_now('%Y') }}");
+    let expected = plain.render(&conversation).unwrap();
+    assert_eq!(
+        render(&isolation(), &plain, &conversation).unwrap(),
+        expected
+    );
+
+    let isolation = Isolation {
+        memory_bytes: 1 << 30,
+        wall: Duration::from_secs(20),
+        ..isolation()
+    };
+    let rows = [
+        (
+            "{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
+            "isolated-memory",
+        ),
+        (
+            "{{ [1] | slice(4000000000) | list | length }}",
+            "isolated-memory",
+        ),
+        (
+            "{{ ('a' * 100000).replace('a', 'b' * 1000000) | length }}",
+            "isolated-memory",
+        ),
+        ("{{ 'x' | indent(4000000000) }}", "isolated-memory"),
+        ("{{ raise_exception('never') }}", "chat-refused"),
+        ("{{ 1 + 'x' }}", "chat-template"),
+    ];
+    amphora_testing::each(&rows, |(source, rule)| {
+        let error = render(&isolation, &template(source), &conversation).unwrap_err();
+        match error.rule() == *rule && !error.to_string().contains("engine") {
+            true => Ok(()),
+            false => Err(format!("{error:?}")),
+        }
+    });
 }

@@ -3,7 +3,8 @@
 //! An engine can abort, run for ever or take all memory on a model that looks harmless. [`isolated`]
 //! wraps an engine so that every model is loaded and run by a child process; whatever happens there,
 //! the caller gets an answer or an error within the time that was set. The child is the same program,
-//! started with arguments that make it call [`serve`].
+//! started with arguments that make it call [`serve`]. A chat template is rendered there too (`render`,
+//! feature `generation`).
 //!
 //! The child lives no longer than its parent: it watches the pipe that its requests come from, also
 //! while it runs a model, and the kernel closes that pipe whatever the parent dies of. It is not in the
@@ -11,6 +12,8 @@
 
 mod kept;
 mod parent;
+#[cfg(feature = "generation")]
+mod template;
 mod wire;
 
 use std::ffi::OsString;
@@ -33,6 +36,8 @@ use crate::{InputPolicy, OrtLocation, SessionOptions, Tensor};
 
 pub(crate) use kept::Slot;
 pub use parent::isolated;
+#[cfg(feature = "generation")]
+pub use template::render;
 
 /// How to start the process that runs the engine, and what it may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +85,9 @@ const LOAD: u64 = 1;
 const RUN: u64 = 2;
 const STEP: u64 = 3;
 const FETCH: u64 = 4;
+/// What it is told to do instead: render a chat template.
+#[cfg(feature = "generation")]
+const RENDER: u64 = 5;
 /// The first field of an answer.
 const DONE: u64 = 0;
 const FAILED: u64 = 1;
@@ -152,6 +160,11 @@ impl Served {
             self.executable = Some(load(request)?);
             return Ok(());
         }
+        #[cfg(feature = "generation")]
+        if task == RENDER {
+            limits(request, 0)?;
+            return template::rendered(request, answer);
+        }
         let executable = self.executable.as_mut().ok_or_else(|| {
             Error::internal("isolated-order", "a run was asked for before a model")
         })?;
@@ -172,12 +185,7 @@ impl Served {
 }
 
 fn load(request: &mut Reader) -> Result<Box<dyn Executable>> {
-    let copies = request.len().saturating_mul(Isolation::COPIES);
-    let memory = request.number()?.saturating_add(copies);
-    let processor = request.number()?;
-    limit(Resource::Core, 0)?;
-    limit(Resource::Cpu, processor)?;
-    limit(Resource::As, memory)?;
+    limits(request, request.len().saturating_mul(Isolation::COPIES))?;
     let choice: EngineChoice = request.text()?.parse()?;
     let library = request.text()?;
     let threads = usize::try_from(request.number()?).unwrap_or(1);
@@ -203,6 +211,15 @@ fn load(request: &mut Reader) -> Result<Box<dyn Executable>> {
         inputs: InputPolicy::default(),
     };
     engine::load(engine.as_ref(), &model, &options)
+}
+
+/// Lowers the limits of this process to those in a request; `besides` bytes of memory are on top.
+fn limits(request: &mut Reader, besides: u64) -> Result<()> {
+    let memory = request.number()?.saturating_add(besides);
+    let processor = request.number()?;
+    limit(Resource::Core, 0)?;
+    limit(Resource::Cpu, processor)?;
+    limit(Resource::As, memory)
 }
 
 /// Lowers a limit of this process; a stricter one that is already set stays.

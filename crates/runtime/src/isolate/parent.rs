@@ -66,8 +66,7 @@ impl Engine for Isolated {
     fn load(&self, model: &Model, options: &SessionOptions) -> Result<Box<dyn Executable>> {
         let mut request = Writer::default();
         request.number(LOAD);
-        request.number(self.isolation.memory_bytes);
-        request.number(self.isolation.processor.as_secs().saturating_add(1));
+        limits(&mut request, &self.isolation);
         request.text(self.name());
         let ort = EngineChoice::Ort.word() == self.name();
         let library = library::loaded().filter(|_| ort);
@@ -83,7 +82,7 @@ impl Engine for Isolated {
             request.text(location);
             request.shared(bytes);
         }
-        let mut process = Process::start(&self.isolation)?;
+        let mut process = Process::start(&self.isolation, Who::Engine)?;
         process.exchange(request, "loading the model")?;
         Ok(Box::new(Shared::new(process)))
     }
@@ -110,8 +109,33 @@ impl Executable for Shared {
     }
 }
 
+/// What a child may use, as it is told first.
+pub(super) fn limits(request: &mut Writer, isolation: &Isolation) {
+    request.number(isolation.memory_bytes);
+    request.number(isolation.processor.as_secs().saturating_add(1));
+}
+
+/// Who works in a child process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Who {
+    Engine,
+    #[cfg(feature = "generation")]
+    Template,
+}
+
+impl std::fmt::Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Engine => "the engine",
+            #[cfg(feature = "generation")]
+            Self::Template => "the chat template",
+        })
+    }
+}
+
 /// A child process and the ends of its pipes.
 pub(super) struct Process {
+    who: Who,
     child: Arc<Mutex<Child>>,
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
@@ -122,10 +146,10 @@ pub(super) struct Process {
 }
 
 impl Process {
-    fn start(isolation: &Isolation) -> Result<Self> {
+    pub(super) fn start(isolation: &Isolation, who: Who) -> Result<Self> {
         let failed = |source| {
             Error::from_io(
-                "starting the process of the engine",
+                &format!("starting the process of {who}"),
                 &isolation.program,
                 source,
             )
@@ -141,10 +165,7 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .map_err(failed)?;
-        tracing::info!(
-            process = child.id(),
-            "an engine runs in a process of its own"
-        );
+        tracing::info!(process = child.id(), "{who} runs in a process of its own");
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(mut stderr)) = pipes else {
             return Err(Error::internal(
@@ -160,6 +181,7 @@ impl Process {
             words
         });
         Ok(Self {
+            who,
             child: Arc::new(Mutex::new(child)),
             stdin: Some(stdin),
             stdout,
@@ -172,7 +194,7 @@ impl Process {
     /// Sends a request and waits for the answer, at most for the wall-clock time that was set.
     pub(super) fn exchange(&mut self, request: Writer, action: &str) -> Result<Reader> {
         let Some(stdin) = &mut self.stdin else {
-            return Err(ended("its process has ended before"));
+            return Err(ended(self.who, "its process has ended before"));
         };
         let watch = Watch::start(self.child.clone(), self.wall);
         let sent = request.send(stdin);
@@ -189,7 +211,7 @@ impl Process {
         if answer.number()? != DONE {
             let error = answer.error()?;
             return Err(match is_exhaustion(&error.to_string()) {
-                true => exhausted(action).found(shortened(&error.to_string())),
+                true => exhausted(self.who, action).found(shortened(&error.to_string())),
                 false => error,
             });
         }
@@ -199,32 +221,28 @@ impl Process {
     /// Why the child gave no answer.
     fn post_mortem(&mut self, in_time: bool, action: &str) -> Error {
         self.stdin = None;
+        let who = self.who;
         let status = self.end();
         let words = self.last_words.take().and_then(|words| words.join().ok());
         let words = String::from_utf8_lossy(&words.unwrap_or_default()).into_owned();
         if !in_time {
             return out_of_time(format!(
-                "the engine did not finish {action} in time and was ended"
+                "{who} did not finish {action} in time and was ended"
             ))
             .expected(format!("at most {} s", self.wall.as_secs_f64()));
         }
         let signal = status.and_then(|status| status.signal());
         if signal == Some(rustix::process::Signal::XCPU.as_raw()) {
-            return out_of_time(format!(
-                "the engine used up its processor time while {action}"
-            ));
+            return out_of_time(format!("{who} used up its processor time while {action}"));
         }
         let error = if is_exhaustion(&words) {
-            exhausted(action)
+            exhausted(self.who, action)
         } else if words.contains("overflowed its stack") {
-            let message = format!("the engine needs a deeper stack than it may use while {action}");
-            Error::limit("isolated-stack", message).hint("choose another engine")
+            let message = format!("{who} needs a deeper stack than it may use while {action}");
+            other(who, Error::limit("isolated-stack", message))
         } else {
-            Error::limit(
-                "isolated-crash",
-                format!("the engine broke off while {action}"),
-            )
-            .hint("choose another engine")
+            let message = format!("{who} broke off while {action}");
+            other(who, Error::limit("isolated-crash", message))
         };
         let found = match signal {
             Some(signal) => format!("signal {signal}"),
@@ -270,8 +288,17 @@ fn is_exhaustion(words: &str) -> bool {
     SAID.iter().any(|said| words.contains(said))
 }
 
-fn exhausted(action: &str) -> Error {
-    let message = format!("the engine needs more memory than it may use while {action}");
+/// There are other engines, but no other template.
+fn other(who: Who, error: Error) -> Error {
+    match who {
+        Who::Engine => error.hint("choose another engine"),
+        #[cfg(feature = "generation")]
+        Who::Template => error,
+    }
+}
+
+fn exhausted(who: Who, action: &str) -> Error {
+    let message = format!("{who} needs more memory than it may use while {action}");
     Error::limit("isolated-memory", message)
         .hint("where the model deserves it, allow more with --engine-memory")
 }
@@ -281,8 +308,8 @@ fn out_of_time(message: String) -> Error {
         .hint("where the model deserves it, allow more with --engine-timeout or --engine-cpu-time")
 }
 
-fn ended(why: &str) -> Error {
-    Error::limit("isolated-crash", format!("the engine cannot answer: {why}"))
+fn ended(who: Who, why: &str) -> Error {
+    Error::limit("isolated-crash", format!("{who} cannot answer: {why}"))
 }
 
 fn locked(child: &Mutex<Child>) -> MutexGuard<'_, Child> {

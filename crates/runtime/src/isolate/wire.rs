@@ -18,7 +18,15 @@ use crate::tensor::Data;
 pub(super) const LARGEST: u64 = 64 << 30;
 
 /// Rules that an error keeps on its way; others become `isolated-engine`.
-const RULES: [&str; 12] = [
+const RULES: [&str; 20] = [
+    "chat-continue",
+    "chat-date",
+    "chat-prompt-size",
+    "chat-refused",
+    "chat-template",
+    "chat-template-name",
+    "chat-template-stack",
+    "chat-template-steps",
     "engine-absent",
     "engine-dtype",
     "engine-input",
