@@ -6,7 +6,8 @@ use std::sync::Arc;
 use amphora_bundle::BundleId;
 use amphora_error::Result;
 use amphora_files::durable;
-use amphora_runtime::isolate::{Isolation, isolated};
+use amphora_runtime::isolate::{self, Isolation, isolated};
+use amphora_runtime::text::chat::{ChatTemplate, Conversation};
 use amphora_runtime::{Engine, EngineChoice, OrtLocation};
 use amphora_verify::Report;
 
@@ -38,7 +39,8 @@ pub struct Walls {
 /// Which models run in a process of their own.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Isolate {
-    /// Those of strangers: ONNX files, and bundles that the engine has not verified on this machine.
+    /// Those of strangers: ONNX files, bundles that the engine has not verified on this machine, and
+    /// every chat template.
     #[default]
     Auto,
     /// All.
@@ -93,6 +95,21 @@ impl Engines {
             durable::create_directory(folder).and_then(|()| durable::write_file(&mark, b""));
         if let Err(error) = written {
             tracing::info!(%error, "that the bundle is verified cannot be remembered");
+        }
+    }
+
+    /// The prompt that a chat template makes. No golden vectors speak for a template: it is rendered
+    /// behind the walls unless nothing is.
+    pub(crate) fn render(
+        &self,
+        template: &ChatTemplate,
+        conversation: &Conversation,
+    ) -> Result<String> {
+        match &self.walls {
+            Some(walls) if walls.isolate != Isolate::Never => {
+                isolate::render(&walls.isolation, template, conversation)
+            }
+            _ => template.render(conversation),
         }
     }
 

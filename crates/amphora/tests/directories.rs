@@ -5,7 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use amphora::{Answer, ErrorKind, PackRequest, Packed, RunRequest, Store, Subject, Timestamp};
+use amphora::{
+    Answer, Engines, ErrorKind, GenerateRequest, PackRequest, Packed, Pattern, PromptText,
+    RunRequest, Store, Subject, Timestamp,
+};
 use amphora_bundle::manifest::{Pooling, Postprocessing, Sampling};
 use amphora_runtime::read_safetensors;
 use amphora_runtime::text::TokenizerFiles;
@@ -286,6 +289,8 @@ fn a_language_model_is_two_proven_graphs_and_knows_how_it_writes() {
             .collect();
         assert_eq!(stop, [config["eos_token_id"].as_u64().unwrap()], "{name}");
         assert!(generation.context_length.is_some() && generation.sampling.is_none());
+        // All logits of the longest prompt are few.
+        assert_eq!(generation.positions_per_call, None);
         let ids = &manifest.spec.io.inputs[0];
         assert_eq!(ids.preprocessing.is_some(), name == "qwen3_tiny", "{name}");
     }
@@ -342,6 +347,54 @@ fn how_tokens_are_chosen_comes_from_the_generation_config() {
             false => Err(format!("{found:?}")),
         }
     });
+}
+
+#[test]
+fn a_text_goes_on_with_the_blank_behind_its_prompt() {
+    let Some(folder) = fixture("llama_tiny") else {
+        return;
+    };
+    let (scene, copied) = (Scene::new(), copy(&folder));
+    let model = include_bytes!("../../runtime/tests/text/models/bpe.model");
+    fs_err::write(copied.path().join("tokenizer.model"), model).unwrap();
+    let class = json!({"tokenizer_class": "LlamaTokenizer"}).to_string();
+    fs_err::write(copied.path().join("tokenizer_config.json"), class).unwrap();
+    let mut config = amphora_files::json::read(copied.path().join("config.json")).unwrap();
+    config["max_position_embeddings"] = json!(100_000);
+    fs_err::write(copied.path().join("config.json"), config.to_string()).unwrap();
+    let packed = scene.pack(copied.path()).unwrap();
+    // 1,000 logits each, 4 bytes a logit, 256 MB.
+    let manifest = amphora::open(&packed.path).unwrap().manifest().clone();
+    let generation = manifest.spec.generation.as_ref().unwrap();
+    let positions = generation.positions_per_call;
+    assert_eq!(positions.map(u32::from), Some(67_108));
+    let request = GenerateRequest {
+        subject: scene.subject(&packed),
+        prompts: vec![PromptText::Plain("the graph".to_owned())],
+        chat: None,
+        date: None,
+        pattern: Some(Pattern::Regex(" (is|an) engine".to_owned())),
+        max_new_tokens: 20,
+        sampling: Sampling::default(),
+        seed: 0,
+        stop: Vec::new(),
+        special_tokens: false,
+        time_limit: None,
+        engines: Engines::default(),
+        verify: false,
+    };
+    let mut streamed = String::new();
+    let written = amphora::generate(request, &mut |_, text| {
+        streamed.push_str(text);
+        Ok(())
+    });
+    let text = &written.unwrap().texts[0];
+    assert_eq!(text.complete, Some(true));
+    assert!(
+        [" is engine", " an engine"].contains(&text.text.as_str()),
+        "{text:?}"
+    );
+    assert_eq!(streamed, text.text);
 }
 
 #[test]

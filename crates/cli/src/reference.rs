@@ -54,9 +54,9 @@ which models those are:
 
 | value | runs in a process of its own |
 |---|---|
-| `auto` | ONNX files (`run`, `pack`), and bundles that the engine has not verified on this machine (`verify`, `run`) |
-| `always` | every model |
-| `never` | no model |
+| `auto` | ONNX files (`run`, `pack`), bundles that the engine has not verified on this machine (`verify`, `run`, `generate`), and every chat template (`generate`) |
+| `always` | every model and chat template |
+| `never` | nothing |
 
 With `auto` these run in the command's own process: a graph that Amphora has exported from a checkpoint in the same command, and a
 bundle whose golden vectors the same version of the engine has run to the end before, in `pack`, `verify` or `run --verify`.

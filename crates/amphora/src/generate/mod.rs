@@ -20,7 +20,7 @@ use serde_json::Value;
 
 pub use prompt::{Chat, PromptText};
 
-use self::prompt::Reader;
+use self::prompt::{Asked, Reader};
 use crate::inspect::decoded;
 use crate::run::verified;
 use crate::{BundleRan, Engines, Subject};
@@ -37,6 +37,9 @@ pub struct GenerateRequest {
     pub prompts: Vec<PromptText>,
     /// Set when prompts are what a user says; otherwise a text goes on where its prompt ends.
     pub chat: Option<Chat>,
+    /// The day, `2026-11-21`, or the moment, `2026-11-21T18:30:00`, that a chat template is told when it
+    /// asks for the date. Nobody asks a clock.
+    pub date: Option<String>,
     /// What the texts must be like.
     pub pattern: Option<Pattern>,
     /// Most tokens for each text.
@@ -47,6 +50,8 @@ pub struct GenerateRequest {
     pub seed: u64,
     /// Strings that end a text.
     pub stop: Vec<String>,
+    /// Show special tokens in the texts, but for the stop token.
+    pub special_tokens: bool,
     /// When to stop, whatever is written by then.
     pub time_limit: Option<Duration>,
     /// The engine.
@@ -101,13 +106,19 @@ pub fn generate(
     let vocabulary = parts.generator.vocabulary();
     let text = reader.text()?;
     let grammar = grammar(text, vocabulary, request.pattern.as_ref())?;
+    let asked = Asked {
+        chat,
+        date: request.date.as_deref(),
+        engines: &request.engines,
+    };
     let mut prompts = Vec::with_capacity(request.prompts.len());
     for prompt in &request.prompts {
         let constraint = grammar.clone();
+        let tokens = reader.tokens(prompt, &asked)?;
         prompts.push(Prompt {
-            tokens: reader.tokens(prompt, chat)?,
             constraint: constraint.map(|grammar| Box::new(grammar) as Box<dyn Constraint>),
-            text: Some(text.stream(true)),
+            text: Some(text.stream(!request.special_tokens).after(&tokens)),
+            tokens,
         });
     }
     let start = Instant::now();
@@ -141,20 +152,26 @@ pub fn generate(
 
 /// The bundle, which must say how it writes.
 fn language_model(subject: Subject) -> Result<Bundle> {
-    let (path, name) = match subject {
+    let (path, hint) = match subject {
         Subject::Bundle(bundle) if bundle.manifest().spec.generation.is_some() => {
             return Ok(*bundle);
         }
         Subject::Bundle(bundle) => {
-            let name = bundle.manifest().metadata.full_name().to_string();
-            (bundle.path().to_owned(), name)
+            let name = bundle.manifest().metadata.full_name();
+            (bundle.path().to_owned(), format!("amphora run {name}"))
         }
-        Subject::Onnx(path) | Subject::Directory(path) => {
-            (path.clone(), path.display().to_string())
+        Subject::Directory(path) => {
+            let hint = format!("amphora pack --model {}", path.display());
+            (path, hint)
+        }
+        Subject::Onnx(path) => {
+            let hint = format!("amphora run {}", path.display());
+            (path, hint)
         }
         Subject::Package(package) => {
             let path = package.path().to_owned();
-            (path.clone(), path.display().to_string())
+            let hint = format!("amphora run {}", path.display());
+            (path, hint)
         }
     };
     Err(Error::usage(
@@ -162,7 +179,7 @@ fn language_model(subject: Subject) -> Result<Bundle> {
         "nothing says how this model writes text: there is no manifest with spec.generation",
     )
     .in_file(path)
-    .hint(format!("amphora run {name}")))
+    .hint(hint))
 }
 
 /// What a bundle gives to write with.

@@ -9,6 +9,8 @@ use amphora_runtime::text::chat::{ChatTemplate, Conversation};
 use amphora_runtime::text::{Text, TextConfig, TextProcessor, TokenizerFiles};
 use serde_json::{Value, json};
 
+use crate::Engines;
+
 /// Largest file of a prompt, in bytes.
 const MAX_PROMPT_BYTES: u64 = 16 << 20;
 
@@ -20,7 +22,8 @@ pub enum PromptText {
     /// A file that holds the beginning of the text, to its last byte.
     File(PathBuf),
     /// A JSON file that holds a conversation: a list of messages, `[{"role": "user", "content": "..."}]`,
-    /// or an object with `messages`, and where the template knows them `tools` and other variables. The
+    /// or an object with `messages`, where they are wanted `continue_final_message` (the model goes on
+    /// with the last message), `add_generation_prompt`, `tools`, and other variables of the template. The
     /// model's chat template makes a prompt of it.
     Messages(PathBuf),
 }
@@ -54,19 +57,35 @@ impl PromptText {
         Ok(Cow::Owned(text))
     }
 
-    fn conversation(&self, chat: Option<&Chat>) -> Result<Conversation> {
+    fn conversation(&self, asked: &Asked<'_>) -> Result<Conversation> {
+        let date = asked.date.map(str::to_owned);
         if let Self::Messages(path) = self {
-            return conversation(path);
+            return Ok(Conversation {
+                date,
+                ..conversation(path)?
+            });
         }
+        let chat = asked.chat;
         let system = chat.and_then(|chat| chat.system.as_ref());
         let system = system.map(|text| json!({"role": "system", "content": text}));
         let user = json!({"role": "user", "content": self.read()?});
         Ok(Conversation {
             messages: system.into_iter().chain([user]).collect(),
             add_generation_prompt: true,
+            date,
             ..Conversation::default()
         })
     }
+}
+
+/// What a command says of all its prompts.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'r> {
+    pub(super) chat: Option<&'r Chat>,
+    /// See [`Conversation::date`].
+    pub(super) date: Option<&'r str>,
+    /// Renders templates.
+    pub(super) engines: &'r Engines,
 }
 
 /// The conversation in a file.
@@ -96,13 +115,20 @@ fn conversation(path: &Path) -> Result<Conversation> {
             "the conversation has no messages, or one that is no object",
         ));
     }
-    let begun = whole.remove("add_generation_prompt");
+    let mut flag = |key: &str| match whole.remove(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(flag)),
+        Some(_) => Err(wrong("the conversation has something else than true or false").at(key)),
+    };
+    let continue_final_message = flag("continue_final_message")?.unwrap_or(false);
+    let begun = flag("add_generation_prompt")?;
     Ok(Conversation {
         messages,
         tools,
-        add_generation_prompt: begun.and_then(|value| value.as_bool()).unwrap_or(true),
-        template: None,
+        add_generation_prompt: begun.unwrap_or(!continue_final_message),
+        continue_final_message,
         variables: whole,
+        ..Conversation::default()
     })
 }
 
@@ -150,15 +176,16 @@ impl Reader {
         any.ok_or_else(|| Error::internal("tokenizer", "no tokenizer was made"))
     }
 
-    pub(super) fn tokens(&self, prompt: &PromptText, chat: Option<&Chat>) -> Result<Vec<u32>> {
-        let (text, processor) = match prompt.is_chat(chat) {
+    pub(super) fn tokens(&self, prompt: &PromptText, asked: &Asked<'_>) -> Result<Vec<u32>> {
+        let (text, processor) = match prompt.is_chat(asked.chat) {
             true => {
                 let template = self.template.as_ref().ok_or_else(|| {
                     Error::not_found("chat-template-missing", "the bundle has no chat template")
                         .expected("chat_template.jinja, or chat_template in tokenizer_config.json")
                         .hint("write the prompt as the model expects it, without --chat")
                 })?;
-                let rendered = template.render(&prompt.conversation(chat)?)?;
+                let conversation = prompt.conversation(asked)?;
+                let rendered = asked.engines.render(template, &conversation)?;
                 (Cow::Owned(rendered), &self.bare)
             }
             false => (prompt.read()?, &self.framed),

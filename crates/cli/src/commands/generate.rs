@@ -30,6 +30,9 @@ pub(crate) struct GenerateArguments {
     /// What each conversation begins with, in the part of the system
     #[arg(long, value_name = "TEXT", requires = "chat")]
     pub(crate) system: Option<String>,
+    /// The date for chat templates that ask for it, such as 2026-11-21
+    #[arg(long, value_name = "DATE")]
+    pub(crate) date: Option<String>,
     /// A JSON file that holds a conversation, a list of {role, content}; may be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) messages: Vec<PathBuf>,
@@ -57,6 +60,9 @@ pub(crate) struct GenerateArguments {
     /// End a text before this string; may be given several times
     #[arg(long, value_name = "STRING")]
     pub(crate) stop: Vec<String>,
+    /// Show special tokens in the text, but for the stop token
+    #[arg(long)]
+    pub(crate) special_tokens: bool,
     /// Write JSON that fits this JSON Schema
     #[arg(long, value_name = "FILE", conflicts_with = "regex")]
     pub(crate) json_schema: Option<PathBuf>,
@@ -86,6 +92,7 @@ pub(crate) fn run(context: &Context, arguments: &GenerateArguments) -> Result<Ve
         chat: arguments.chat.then(|| Chat {
             system: arguments.system.clone(),
         }),
+        date: arguments.date.clone(),
         pattern: pattern(arguments)?,
         max_new_tokens: arguments.max_new_tokens,
         sampling: Sampling {
@@ -97,6 +104,7 @@ pub(crate) fn run(context: &Context, arguments: &GenerateArguments) -> Result<Ve
         },
         seed: arguments.seed,
         stop: arguments.stop.clone(),
+        special_tokens: arguments.special_tokens,
         time_limit: arguments.time_limit.map(Duration::from_secs),
         engines: context.engines(arguments.engine)?,
         verify: arguments.verify,

@@ -19,6 +19,11 @@ const TOKENIZER: [&str; 3] = [
 
 /// A scene with the bundle `lm` of the recorded language model, or `None` where it is absent.
 pub(crate) fn with_language_model() -> Option<Scene> {
+    with_template(None)
+}
+
+/// The same with another chat template.
+fn with_template(template: Option<&str>) -> Option<Scene> {
     let fixture = amphora_testing::fixture("qwen3_tiny")?;
     let scene = Scene::new();
     let mut draft = Draft::at(&scene.path("lm")).unwrap();
@@ -35,7 +40,11 @@ pub(crate) fn with_language_model() -> Option<Scene> {
             .unwrap();
     }
     for name in TOKENIZER {
-        let bytes = fs_err::read(fixture.join(name)).unwrap();
+        let own = template.filter(|_| name == "chat_template.jinja");
+        let bytes = match own {
+            Some(template) => template.into(),
+            None => fs_err::read(fixture.join(name)).unwrap(),
+        };
         let place = RelativePath::parse(name).unwrap();
         draft.add_bytes(&place, &bytes).unwrap();
     }
@@ -253,6 +262,142 @@ fn a_conversation_becomes_the_recorded_prompt() {
 }
 
 #[test]
+fn a_conversation_says_how_its_prompt_ends() {
+    let plain = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}\
+        {{ strftime_now('%Y-%m-%d') if dated }}";
+    let Some(scene) = with_template(Some(plain)) else {
+        return;
+    };
+    let messages =
+        json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b "}]);
+    let length = |arguments: &[&str]| {
+        let short = ["--max-new-tokens", "0"];
+        let text = texts(&scene, &[arguments, &short].concat()).remove(0);
+        text["prompt_tokens"].as_u64().unwrap()
+    };
+    let rows = [
+        (
+            json!({"messages": messages}),
+            "<user>a<assistant>b <assistant>",
+        ),
+        (
+            json!({"messages": messages, "add_generation_prompt": false}),
+            "<user>a<assistant>b ",
+        ),
+        (
+            json!({"messages": messages, "continue_final_message": true}),
+            "<user>a<assistant>b ",
+        ),
+        (
+            json!({"messages": messages, "continue_final_message": true, "dated": true}),
+            "<user>a<assistant>b ",
+        ),
+        (
+            json!({"messages": messages, "add_generation_prompt": false, "dated": true}),
+            "<user>a<assistant>b 2026-11-21",
+        ),
+    ];
+    amphora_testing::each(&rows, |(conversation, prompt)| {
+        scene.write("conversation.json", conversation.to_string());
+        let found = length(&["--messages", "conversation.json", "--date", "2026-11-21"]);
+        let expected = length(&["--prompt", prompt]);
+        match found == expected {
+            true => Ok(()),
+            false => Err(format!("{found} tokens, not {expected}")),
+        }
+    });
+    let refused = [
+        (
+            json!({"continue_final_message": 1}),
+            3,
+            "continue_final_message",
+        ),
+        (
+            json!({"add_generation_prompt": "no"}),
+            3,
+            "add_generation_prompt",
+        ),
+        (
+            json!({"continue_final_message": true, "add_generation_prompt": true}),
+            2,
+            "not with both",
+        ),
+        (json!({"dated": true}), 2, "hint: say which: --date"),
+    ];
+    amphora_testing::each(&refused, |(more, code, words)| {
+        let mut conversation = more.clone();
+        conversation["messages"] = messages.clone();
+        scene.write("conversation.json", conversation.to_string());
+        for isolate in ["auto", "never"] {
+            let answer = scene.run(&[
+                "generate",
+                "lm",
+                "--messages",
+                "conversation.json",
+                "--isolate",
+                isolate,
+            ]);
+            if answer.code != Some(*code) || !answer.stderr.contains(words) {
+                return Err(format!("{:?}: {}", answer.code, answer.stderr));
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_template_that_eats_memory_is_ended() {
+    let doubling = "{% set ns = namespace(s='x') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}";
+    let Some(scene) = with_template(Some(doubling)) else {
+        return;
+    };
+    let answer = scene.run(&[
+        "generate",
+        "lm",
+        "--chat",
+        "--prompt",
+        "x",
+        "--engine-memory",
+        "1024",
+    ]);
+    answer.expect_code(4);
+    let said = "the chat template needs more memory than it may use";
+    assert!(answer.stderr.contains(said), "{}", answer.stderr);
+    assert!(
+        answer.stderr.contains("--engine-memory"),
+        "{}",
+        answer.stderr
+    );
+}
+
+#[test]
+fn special_tokens_are_shown_when_asked() {
+    let Some(scene) = with_language_model() else {
+        return;
+    };
+    // So hot and so many that some are drawn.
+    let mut drawn = ["--prompt", "One"].repeat(12);
+    drawn.extend(["--temperature", "9", "--max-new-tokens", "400"]);
+    let written = |more: &[&str]| -> (Vec<Value>, String) {
+        let all = texts(&scene, &[&drawn[..], more].concat());
+        let words = all.iter().map(|text| text["text"].as_str().unwrap());
+        let words = words.collect();
+        (
+            all.iter().map(|text| text["token_ids"].clone()).collect(),
+            words,
+        )
+    };
+    let (hidden, shown) = (written(&[]), written(&["--special-tokens"]));
+    assert_eq!(hidden.0, shown.0);
+    assert!(!hidden.1.contains("<|") && shown.1.contains("<|"));
+    let marks = ["<|im_start|>", "<|endoftext|>"];
+    let without = marks
+        .iter()
+        .fold(shown.1, |text, mark| text.replace(mark, ""));
+    assert_eq!(hidden.1, without);
+}
+
+#[test]
 fn what_was_done_is_said_on_stderr_when_asked() {
     let Some(scene) = with_language_model() else {
         return;
@@ -272,11 +417,18 @@ fn what_cannot_be_written_is_refused() {
     };
     scene.run(PACK).expect_code(0);
     scene.write("no.json", "{");
-    let rows: [(&[&str], i32, &str); 9] = [
+    let directory = amphora_testing::fixture("qwen3_tiny").unwrap();
+    let directory = directory.to_string_lossy();
+    let rows: [(&[&str], i32, &str); 10] = [
         (
             &["conv2d_fsq", "--prompt", "x"],
             2,
             "hint: amphora run conv2d_fsq",
+        ),
+        (
+            &[&directory, "--prompt", "x"],
+            2,
+            "hint: amphora pack --model ",
         ),
         (&["lm"], 2, "--prompt"),
         (&["lm", "--prompt", ""], 2, "prompt 0 has no token"),
