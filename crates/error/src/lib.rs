@@ -38,7 +38,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use kind::ErrorKind;
-pub use printable::{Quoted, printable, quoted};
+pub use printable::{Quoted, printable, quoted, quoted_list};
+
+/// Most faults of one error that are shown: a hostile file may have as many as it has entries.
+const MOST_FAULTS: usize = 100;
 
 /// The result of every fallible operation in Amphora.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -124,7 +127,14 @@ impl Error {
         self
     }
 
-    /// Every single fault, when one error reports several at once.
+    /// Every single fault, when one error reports several at once; the first hundred are shown.
+    ///
+    /// ```
+    /// let faults = (0..102).map(|number| format!("fault {number}")).collect();
+    /// let error = amphora_error::Error::usage("many", "too much is wrong").faults(faults);
+    /// assert!(error.to_string().ends_with("\n  - fault 99\n  - and 2 more"));
+    /// assert_eq!(error.fault_list().len(), 102);
+    /// ```
     #[must_use]
     pub fn faults(mut self, faults: Vec<String>) -> Self {
         self.0.faults = faults;
@@ -291,10 +301,13 @@ impl fmt::Display for Error {
             (None, Some(found)) => write!(f, ": found {}", printable(found))?,
             (None, None) => {}
         }
-        for fault in &detail.faults {
+        for fault in detail.faults.iter().take(MOST_FAULTS) {
             write!(f, "\n  - {}", printable(fault))?;
         }
-        Ok(())
+        match detail.faults.len().checked_sub(MOST_FAULTS) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(f, "\n  - and {more} more"),
+        }
     }
 }
 

@@ -35,6 +35,28 @@ pub fn quoted(text: &str) -> Quoted<'_> {
     Quoted(text)
 }
 
+/// Foreign names one after the other, each [`quoted`]: the first of them, and how many more there are.
+///
+/// ```
+/// assert_eq!(amphora_error::quoted_list(["ids", "mask"]), "'ids', 'mask'");
+/// let many = amphora_error::quoted_list(["x"; 40]);
+/// assert!(many.ends_with("'x' and 8 more"));
+/// ```
+pub fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    const MOST: usize = 32;
+    let mut names = names.into_iter();
+    let shown: Vec<String> = names
+        .by_ref()
+        .take(MOST)
+        .map(|name| quoted(name).to_string())
+        .collect();
+    let shown = shown.join(", ");
+    match names.count() {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// Displays a foreign name; made by [`quoted`].
 pub struct Quoted<'a>(&'a str);
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use amphora_error::{Error, Result, quoted};
+use amphora_error::{Error, Result, quoted, quoted_list};
 use amphora_onnx::{Contract, Dim, Dtype, Model, TensorSpec};
 
 use crate::tensor::show_shape;
@@ -107,15 +107,11 @@ pub(crate) fn inputs<'a>(
     if faults.is_empty() {
         return Ok(bindings);
     }
-    let names: Vec<String> = contract
-        .inputs
-        .iter()
-        .map(|spec| quoted(&spec.name).to_string())
-        .collect();
+    let names = contract.inputs.iter().map(|spec| spec.name.as_str());
     Err(
         Error::usage("inputs", "the inputs do not fit the contract of the graph")
             .faults(faults)
-            .hint(format!("the graph takes {}", names.join(", "))),
+            .hint(format!("the graph takes {}", quoted_list(names))),
     )
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use amphora_bundle::manifest::IoSpec;
-use amphora_error::{Error, ErrorKind, Result, quoted};
+use amphora_error::{Error, ErrorKind, Result, quoted, quoted_list};
 use amphora_files::{OpenedFile, RelativePath, json};
 use amphora_onnx::{Dtype, TensorSpec};
 use amphora_runtime::audio::{AudioConfig, AudioProcessor};
@@ -142,7 +142,7 @@ fn made_from<'a>(opened: &Opened, free: &[&'a IoSpec], medium: Medium) -> Result
 
 fn none_made_from(opened: &Opened, medium: Medium) -> Error {
     let inputs = opened.io.io.inputs.iter();
-    let names: Vec<String> = inputs.map(|spec| quoted(&spec.name).to_string()).collect();
+    let names = inputs.map(|spec| spec.name.as_str());
     Error::usage(
         "input-medium",
         format!("no input is made from {}", medium.word()),
@@ -150,7 +150,7 @@ fn none_made_from(opened: &Opened, medium: Medium) -> Error {
     .in_file(&opened.path)
     .hint(format!(
         "give tensors with --input; the graph takes {}",
-        names.join(", ")
+        quoted_list(names)
     ))
 }
 

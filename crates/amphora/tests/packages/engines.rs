@@ -115,5 +115,7 @@ fn seventeen_and_forty_inputs_are_taken_as_any_other_number() {
         }
         let error = scene.run(&values[1..], EngineChoice::Rten).unwrap_err();
         assert!(error.to_string().contains("'x0' is missing"), "{error}");
+        let hint = error.hint_text().unwrap_or_default();
+        assert_eq!(hint.ends_with(" and 8 more"), count == 40, "{hint}");
     }
 }
