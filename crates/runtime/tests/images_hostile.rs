@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failing helper fails the test")]
 
 use std::io::Cursor;
+use std::ops::Range;
 
 use amphora_error::ErrorKind;
 use amphora_runtime::image::{ImageLimits, Picture};
@@ -25,6 +26,11 @@ fn encoded(format: ImageFormat) -> Vec<u8> {
     file.into_inner()
 }
 
+/// 4:2:0, as Pillow writes it.
+const JPEG: &[u8] = include_bytes!("pictures/420.jpg");
+/// The same with a restart after every unit.
+const RESTARTS: &[u8] = include_bytes!("pictures/420-restarts.jpg");
+
 fn decode(bytes: &[u8]) -> amphora_error::Result<Picture> {
     Picture::decode(bytes, &ImageLimits::default())
 }
@@ -33,6 +39,15 @@ fn decode(bytes: &[u8]) -> amphora_error::Result<Picture> {
 fn patched(mut file: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     file[at..at + bytes.len()].copy_from_slice(bytes);
     file
+}
+
+/// The file with `length` bytes from `at` on twice.
+fn repeated(file: &[u8], at: usize, length: usize) -> Vec<u8> {
+    [&file[..at + length], &file[at..]].concat()
+}
+
+fn without(file: &[u8], part: Range<usize>) -> Vec<u8> {
+    [&file[..part.start], &file[part.end..]].concat()
 }
 
 /// Where a byte sequence begins.
@@ -80,7 +95,8 @@ const PALETTE: &str = "89504e470d0a1a0a0000000d494844520000000200000002020300000
 
 #[test]
 fn every_lie_gets_its_own_answer() {
-    let [png, jpeg, webp] = [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP].map(encoded);
+    let [png, webp] = [ImageFormat::Png, ImageFormat::WebP].map(encoded);
+    let jpeg = JPEG.to_vec();
     let frame = find(&jpeg, b"\xff\xc0");
     let cut = |file: &[u8], part: usize| file[..file.len() * part / 10].to_vec();
     let animated = from_hex(ANIMATED);
@@ -155,10 +171,64 @@ fn every_lie_gets_its_own_answer() {
             "image-size",
         ),
         (
-            "JPEG in CMYK",
-            patched(jpeg.clone(), frame + 9, &[4]),
+            "JPEG of 12 bits",
+            patched(jpeg.clone(), frame + 4, &[12]),
             ErrorKind::Unsupported,
             "image-color",
+        ),
+        (
+            "JPEG of two components",
+            patched(jpeg.clone(), frame + 9, &[2]),
+            ErrorKind::Unsupported,
+            "image-color",
+        ),
+        (
+            "JPEG with chroma sampled two to three",
+            patched(jpeg.clone(), frame + 14, &[0x31]),
+            ErrorKind::Unsupported,
+            "image-color",
+        ),
+        (
+            "JPEG with arithmetic codes",
+            patched(jpeg.clone(), frame, b"\xff\xc9"),
+            ErrorKind::Unsupported,
+            "image-format",
+        ),
+        (
+            "JPEG of two frames",
+            repeated(&jpeg, frame, 19),
+            ErrorKind::Malformed,
+            "image-decoding",
+        ),
+        (
+            "JPEG whose codes are too many",
+            patched(jpeg.clone(), find(&jpeg, b"\xff\xc4") + 5, &[3, 1, 2]),
+            ErrorKind::Malformed,
+            "image-decoding",
+        ),
+        (
+            "JPEG without a quantization table",
+            patched(jpeg.clone(), frame + 12, &[3]),
+            ErrorKind::Malformed,
+            "image-decoding",
+        ),
+        (
+            "JPEG without a scan",
+            patched(jpeg.clone(), find(&jpeg, b"\xff\xda"), b"\xff\xfe"),
+            ErrorKind::Malformed,
+            "image-decoding",
+        ),
+        (
+            "JPEG whose coded data breaks off",
+            without(&jpeg, find(&jpeg, b"\xff\xda") + 100..jpeg.len() - 2),
+            ErrorKind::Malformed,
+            "image-decoding",
+        ),
+        (
+            "JPEG with restarts out of order",
+            patched(RESTARTS.to_vec(), find(RESTARTS, b"\xff\xd1"), b"\xff\xd2"),
+            ErrorKind::Malformed,
+            "image-decoding",
         ),
         (
             "JPEG cut in its pixels",
@@ -288,8 +358,8 @@ fn rare_forms_are_read() {
 
 #[test]
 fn every_orientation_is_applied() {
-    let jpeg = encoded(ImageFormat::Jpeg);
-    let upright = decode(&jpeg).unwrap();
+    let jpeg = JPEG;
+    let upright = decode(jpeg).unwrap();
     let (width, height) = (upright.width(), upright.height());
     let pixel = |x: usize, y: usize| &upright.rgb8()[(y * width + x) * 3..][..3];
     // Where in the stored picture the pixel (x, y) of the upright one is, by the EXIF standard.
@@ -312,7 +382,7 @@ fn every_orientation_is_applied() {
             let mut exif =
                 b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
             exif.extend([*value, 0, 0, 0, 0, 0, 0]);
-            let mut file = jpeg.clone();
+            let mut file = jpeg.to_vec();
             file.splice(2..2, exif);
             let found = decode(&file).unwrap();
             let size = if *turned {

@@ -3,6 +3,8 @@
 
 use amphora_error::{Error, Result};
 
+use super::jpeg;
+
 /// The formats that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -48,7 +50,7 @@ impl Header {
     }
 }
 
-fn truncated(format: &str) -> Error {
+pub(super) fn truncated(format: &str) -> Error {
     Error::malformed(
         "image-truncated",
         format!("the {format} picture ends before its time"),
@@ -76,65 +78,14 @@ fn big_endian(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u32::from_be_bytes(*four).into())
 }
 
-/// Walks the segments up to the end marker: decoders make up what is missing of a picture.
 fn jpeg(bytes: &[u8]) -> Result<Header> {
-    const RESTART: std::ops::RangeInclusive<u8> = 0xd0..=0xd7;
-    let end = || truncated("JPEG");
-    let mut size = None;
-    let mut passes = 0;
-    let mut rest = bytes.get(2..).ok_or_else(end)?;
-    loop {
-        let marker = rest.iter().position(|byte| *byte == 0xff).ok_or_else(end)?;
-        rest = &rest[marker + 1..];
-        let kind = *rest.first().ok_or_else(end)?;
-        match kind {
-            // Fill bytes, stuffed bytes of the coded data, and markers that stand alone.
-            0xff => continue,
-            0x00 | 0x01 | 0xd8 => {}
-            kind if RESTART.contains(&kind) => {}
-            0xd9 => break,
-            _ => {
-                let length = rest.get(1..3).ok_or_else(end)?;
-                let length = (usize::from(length[0]) << 8) | usize::from(length[1]);
-                let segment = rest.get(3..1 + length.max(2)).ok_or_else(end)?;
-                match kind {
-                    // The differential and arithmetic kinds are left to the decoder, which refuses them.
-                    0xc0..=0xcf if !matches!(kind, 0xc4 | 0xc8 | 0xcc) => {
-                        size = Some(frame(segment)?);
-                    }
-                    0xda => passes += 1,
-                    _ => {}
-                }
-                rest = &rest[1 + length.max(2)..];
-                continue;
-            }
-        }
-        rest = &rest[1..];
-    }
-    let (width, height) = size.ok_or_else(end)?;
+    let (width, height, passes) = jpeg::header(bytes)?;
     Ok(Header {
         format: Format::Jpeg,
         width,
         height,
         passes,
     })
-}
-
-/// Width and height out of a start-of-frame segment.
-fn frame(segment: &[u8]) -> Result<(u64, u64)> {
-    let &[_, h1, h0, w1, w0, components, ..] = segment else {
-        return Err(truncated("JPEG"));
-    };
-    if components == 4 {
-        return Err(Error::unsupported(
-            "image-color",
-            "JPEG pictures in CMYK are not read: their colors need a profile",
-        )
-        .expected("gray or YCbCr")
-        .hint("convert the picture to RGB first"));
-    }
-    let pair = |high: u8, low: u8| (u64::from(high) << 8) | u64::from(low);
-    Ok((pair(w1, w0), pair(h1, h0)))
 }
 
 fn webp(bytes: &[u8]) -> Result<Header> {

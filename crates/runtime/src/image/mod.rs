@@ -35,6 +35,7 @@
 
 mod config;
 mod header;
+mod jpeg;
 mod picture;
 mod preprocessor;
 mod resize;

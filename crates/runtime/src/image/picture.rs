@@ -3,12 +3,14 @@
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use ::image::codecs::{jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
+use ::image::codecs::{png::PngDecoder, webp::WebPDecoder};
 use ::image::error::{ImageError, ImageResult};
+use ::image::metadata::Orientation;
 use ::image::{ColorType, DynamicImage, ImageDecoder, RgbImage};
 use amphora_error::{Error, Result};
 
 use super::header::{Format, Header};
+use super::jpeg;
 use crate::engine::shortened;
 
 /// What a picture may cost before it is refused.
@@ -74,13 +76,14 @@ impl Picture {
     ///
     /// The result is what Pillow's `convert("RGB")` gives, after the orientation in the EXIF data
     /// is applied: palettes become colors, gray becomes RGB, transparency is dropped and not
-    /// blended, of 16 bits the upper 8 are kept. The one difference is gray of 16 bits, which Pillow
-    /// clips: here `v` becomes `(v + 128) / 257`. Of an animation the first frame counts. Color profiles and
-    /// gamma are ignored.
+    /// blended, of 16 bits the upper 8 are kept, CMYK is turned over by its black. The one difference
+    /// is gray of 16 bits, which Pillow clips: here `v` becomes `(v + 128) / 257`. Of an animation the
+    /// first frame counts. Color profiles and gamma are ignored.
     ///
     /// # Errors
     ///
-    /// Unsupported (`image-format`, `image-color`) for other formats and for CMYK; limit
+    /// Unsupported (`image-format`, `image-color`) for other formats and for JPEG of more than 8 bits,
+    /// without loss or with arithmetic codes; limit
     /// (`image-limit`) for a file beyond `limits`, decided by the header before anything is allocated;
     /// malformed (`image-truncated`, `image-size`, `image-decoding`) for a file that is not sound.
     pub fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Self> {
@@ -141,7 +144,13 @@ fn decode(bytes: &[u8], format: Format, limits: &ImageLimits) -> Result<Picture>
             caps.max_alloc = Some(limits.pixels.saturating_mul(8));
             PngDecoder::with_limits(input, caps).map(finish)
         }
-        Format::Jpeg => JpegDecoder::new(input).map(finish),
+        Format::Jpeg => {
+            let decoded = jpeg::decode(bytes)?;
+            let orientation = decoded.exif.and_then(Orientation::from_exif_chunk);
+            let orientation = orientation.unwrap_or(Orientation::NoTransforms);
+            let rgb = RgbImage::from_raw(decoded.width, decoded.height, decoded.rgb);
+            return upright(rgb, orientation, "JPEG");
+        }
         Format::WebP => WebPDecoder::new(input).map(finish),
     };
     decoded.and_then(|picture| picture).map_err(|source| {
@@ -173,17 +182,19 @@ fn finish(mut decoder: impl ImageDecoder) -> ImageResult<Result<Picture>> {
     })?;
     let mut bytes = vec![0; size];
     decoder.read_image(&mut bytes)?;
-    let Some(rgb) = RgbImage::from_raw(width, height, rgb8(bytes, color)) else {
-        return Ok(Err(Error::unsupported(
-            "image-color",
-            "the colors of the picture are not read",
-        )
-        .found(format!("{color:?}"))));
-    };
+    let rgb = RgbImage::from_raw(width, height, rgb8(bytes, color));
+    Ok(upright(rgb, orientation, &format!("{color:?}")))
+}
+
+/// A picture turned as its EXIF data says; none for the colors named.
+fn upright(rgb: Option<RgbImage>, orientation: Orientation, colors: &str) -> Result<Picture> {
+    let rgb = rgb.ok_or_else(|| {
+        Error::unsupported("image-color", "the colors of the picture are not read").found(colors)
+    })?;
     let mut picture = DynamicImage::ImageRgb8(rgb);
     picture.apply_orientation(orientation);
     let (width, height) = (picture.width() as usize, picture.height() as usize);
-    Ok(Picture::from_rgb8(width, height, picture.into_bytes()))
+    Picture::from_rgb8(width, height, picture.into_bytes())
 }
 
 /// Samples of any layout as 8-bit RGB; nothing for a layout that no decoder here gives.
