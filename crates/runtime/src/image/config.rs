@@ -34,7 +34,7 @@ pub struct ImageConfig {
     /// The filter of resizing.
     pub resample: Resample,
     /// The part around the center that is kept. Where the picture is smaller, black is added around
-    /// it. An odd remainder puts the crop at the even one of the two offsets in question.
+    /// it.
     pub crop: Option<Crop>,
     /// Multiplies the 8-bit values.
     pub rescale: Option<f64>,
@@ -74,6 +74,28 @@ pub struct Crop {
     pub height: u32,
     /// Columns.
     pub width: u32,
+    /// Where the crop lies when it cannot lie in the middle.
+    #[serde(default, skip_serializing_if = "Middle::is_default")]
+    pub middle: Middle,
+}
+
+/// What becomes of half a pixel: where a crop lies in a picture that has an odd number of pixels more,
+/// or the picture in a crop that has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Middle {
+    /// As in torchvision: a crop begins at the even one of the two pixels in question, a picture at
+    /// the lower one.
+    #[default]
+    Even,
+    /// As in the Python package `transformers`: a crop begins at the lower one, a picture at the higher.
+    Lower,
+}
+
+impl Middle {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The order of the axes of a tensor of pictures.
@@ -106,6 +128,7 @@ impl Default for ImageConfig {
             crop: Some(Crop {
                 height: 224,
                 width: 224,
+                middle: Middle::Even,
             }),
             rescale: Some(1.0 / 255.0),
             mean: Some(IMAGENET_MEAN),
@@ -242,8 +265,8 @@ impl ImageConfig {
             Some(Size::Exact { height, width }) => side("size", [height, width]),
             None => {}
         }
-        if let Some(Crop { height, width }) = self.crop {
-            side("crop", [height, width]);
+        if let Some(crop) = self.crop {
+            side("crop", [crop.height, crop.width]);
         }
         let positive = |value: &f64| value.is_finite() && *value > 0.0;
         if !self.rescale.iter().all(positive) {
@@ -268,6 +291,7 @@ fn square_of(side: u32) -> (Option<Size>, Option<Crop>) {
     let crop = Crop {
         height: side,
         width: side,
+        middle: Middle::Even,
     };
     (Some(Size::ShortestEdge { shortest_edge }), Some(crop))
 }

@@ -47,7 +47,7 @@ use amphora_onnx::{Dim, Dtype, TensorSpec};
 use half::f16;
 use serde_json::Value;
 
-pub use config::{Color, Crop, ImageConfig, Layout, Size};
+pub use config::{Color, Crop, ImageConfig, Layout, Middle, Size};
 pub use picture::{ImageLimits, Picture};
 pub use resize::Resample;
 
@@ -258,7 +258,8 @@ impl ImageProcessor {
             Some(crop) => [crop.height as usize, crop.width as usize],
             None => to,
         };
-        let [down, across] = [0, 1].map(|axis| Cut::new(to[axis], wanted[axis]));
+        let middle = self.config.crop.map(|crop| crop.middle).unwrap_or_default();
+        let [down, across] = [0, 1].map(|axis| Cut::new(to[axis], wanted[axis], middle));
         let area = |height: usize, width: usize| (height as u64).saturating_mul(width as u64);
         limit(
             "resized pixels",
@@ -346,15 +347,19 @@ struct Cut {
 }
 
 impl Cut {
-    /// As torchvision's `center_crop` does it: an odd remainder is rounded half to even, a missing
-    /// pixel is added at the end.
-    fn new(size: usize, wanted: usize) -> Self {
+    fn new(size: usize, wanted: usize, middle: Middle) -> Self {
         let spare = size.saturating_sub(wanted);
-        let offset = spare / 2 + (spare % 2) * (spare / 2 % 2);
         let kept = size.min(wanted);
+        let (offset, before) = match middle {
+            Middle::Even => (
+                spare / 2 + (spare % 2) * (spare / 2 % 2),
+                (wanted - kept) / 2,
+            ),
+            Middle::Lower => (spare / 2, (wanted - kept).div_ceil(2)),
+        };
         Self {
             kept: offset..offset + kept,
-            before: (wanted - kept) / 2,
+            before,
             length: wanted,
         }
     }

@@ -4,7 +4,7 @@ use amphora_error::{Error, Result, quoted};
 use serde_json::{Map, Value};
 
 use super::config::{IMAGENET_MEAN, IMAGENET_STD, MAX_SIDE, invalid};
-use super::{Color, Crop, ImageConfig, Layout, Resample, Size};
+use super::{Color, Crop, ImageConfig, Layout, Middle, Resample, Size};
 
 /// What one class of preprocessor does where its file is silent.
 struct Class {
@@ -17,6 +17,15 @@ struct Class {
     resample: Resample,
     mean: [f64; 3],
     std: [f64; 3],
+}
+
+impl Class {
+    fn middle(&self) -> Middle {
+        match self.name {
+            "" => Middle::Even,
+            _ => Middle::Lower,
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -34,7 +43,7 @@ const HALF: [f64; 3] = [0.5; 3];
 const CLIP_MEAN: [f64; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 const CLIP_STD: [f64; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
 
-/// Defaults of the classes in the Python package `transformers`; the last one is for files without a
+/// Defaults of the classes in the Python package `transformers` 5; the last one is for files without a
 /// class, where torchvision's meaning counts.
 const CLASSES: [Class; 9] = [
     class(
@@ -58,8 +67,8 @@ const CLASSES: [Class; 9] = [
     class(
         "Beit",
         Number::Both,
-        256,
-        Some(224),
+        224,
+        None,
         Resample::Bicubic,
         HALF,
         HALF,
@@ -87,7 +96,7 @@ const CLASSES: [Class; 9] = [
         Number::Percent,
         384,
         None,
-        Resample::Bilinear,
+        Resample::Bicubic,
         HALF,
         HALF,
     ),
@@ -248,7 +257,11 @@ pub(super) fn read(config: &Value) -> Result<ImageConfig> {
             None => [class.crop.unwrap_or(class.size); 2],
         };
         let [height, width] = size;
-        read.crop = Some(Crop { height, width });
+        read.crop = Some(Crop {
+            height,
+            width,
+            middle: class.middle(),
+        });
     }
     if on("do_rescale", true)? {
         let factor = match object
@@ -352,6 +365,7 @@ fn resize(object: &Map<String, Value>, class: &Class) -> Result<(Option<Size>, O
     let crop = Crop {
         height: side,
         width: side,
+        middle: class.middle(),
     };
     Ok((Some(size), Some(crop)))
 }

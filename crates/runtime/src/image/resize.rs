@@ -93,23 +93,35 @@ pub(super) struct Axis {
 
 /// The window of a resized picture; `rgb` and the result are rows of interleaved 8-bit RGB.
 ///
-/// As in Pillow, rows are resampled first and rounded to 8 bits, then columns.
+/// As in Pillow from version 13 on, one axis is resampled and rounded to 8 bits, then the other: first
+/// the columns where they lose more than twice as many pixels as the rows do, else the rows, as in all
+/// earlier versions.
 pub(super) fn resample(rgb: &[u8], across: &Axis, down: &Axis, filter: Resample) -> Vec<u8> {
     let Some(kernel) = filter.kernel() else {
         return nearest(rgb, across, down);
     };
     let (columns, rows) = (taps(across, kernel), taps(down, kernel));
+    let lost = |axis: &Axis| axis.from as i64 - axis.to as i64;
+    if lost(down) > 0 && lost(down) > 2 * lost(across) {
+        let flattened = resample_columns(rgb, across.from, 0, &rows);
+        return resample_rows(&flattened, across.from, 0..rows.len(), &columns);
+    }
     let first = rows.iter().map(|taps| taps.first).min().unwrap_or(0);
     let last = rows
         .iter()
         .map(|taps| taps.first + taps.weights.len())
         .max()
         .unwrap_or(0);
+    let narrowed = resample_rows(rgb, across.from, first..last, &columns);
+    resample_columns(&narrowed, columns.len(), first, &rows)
+}
 
-    let stride = across.from * CHANNELS;
+/// Makes rows of `columns` out of those `rows` of a picture that is `from` pixels wide.
+fn resample_rows(rgb: &[u8], from: usize, rows: Range<usize>, columns: &[Taps]) -> Vec<u8> {
+    let stride = from * CHANNELS;
     let width = columns.len() * CHANNELS;
-    let mut narrowed = vec![0; (last - first) * width];
-    for (row, out) in (first..last).zip(narrowed.chunks_exact_mut(width.max(1))) {
+    let mut narrowed = vec![0; rows.len() * width];
+    for (row, out) in rows.zip(narrowed.chunks_exact_mut(width.max(1))) {
         let row = &rgb[row * stride..(row + 1) * stride];
         for (taps, out) in columns.iter().zip(out.as_chunks_mut::<CHANNELS>().0) {
             let pixels = row[taps.first * CHANNELS..].as_chunks::<CHANNELS>().0;
@@ -122,12 +134,17 @@ pub(super) fn resample(rgb: &[u8], across: &Axis, down: &Axis, filter: Resample)
             *out = sums.map(rounded);
         }
     }
+    narrowed
+}
 
+/// Makes `rows` out of a picture that is `width` pixels wide and begins with the row `first`.
+fn resample_columns(rgb: &[u8], width: usize, first: usize, rows: &[Taps]) -> Vec<u8> {
+    let width = width * CHANNELS;
     let mut resized = vec![0; rows.len() * width];
     let mut sums = vec![HALF; width];
     for (taps, out) in rows.iter().zip(resized.chunks_exact_mut(width.max(1))) {
         sums.fill(HALF);
-        let inputs = narrowed[(taps.first - first) * width..].chunks_exact(width.max(1));
+        let inputs = rgb[(taps.first - first) * width..].chunks_exact(width.max(1));
         for (row, weight) in inputs.zip(&taps.weights) {
             for (sum, value) in sums.iter_mut().zip(row) {
                 *sum = sum.wrapping_add(i32::from(*value).wrapping_mul(*weight));
@@ -256,6 +273,8 @@ fn hamming(x: f64) -> f64 {
         0.0
     } else {
         let x = x * PI;
-        x.sin() / x * (0.54 + 0.46 * x.cos())
+        // Both are float32 in Pillow.
+        let [base, swing] = [0.54_f32, 0.46].map(f64::from);
+        x.sin() / x * (base + swing * x.cos())
     }
 }
