@@ -9,8 +9,8 @@ use super::{TokenizerFiles, parse_json};
 
 /// Parameters of the preprocessing `tokenization`, as a manifest holds them.
 ///
-/// What is absent is taken from the tokenizer's own files, in this order: `max_length` and
-/// `truncation` from the truncation in `tokenizer.json`, else `model_max_length` of
+/// What is absent is taken from the tokenizer's own files, in this order: `max_length`, `truncation`
+/// and `truncation_strategy` from the truncation in `tokenizer.json`, else `model_max_length` of
 /// `tokenizer_config.json`, else texts are not shortened; `padding` from the padding in
 /// `tokenizer.json`, else as long as the longest text of a batch, which adds nothing to a single
 /// text; special tokens are added.
@@ -35,6 +35,9 @@ pub struct TextConfig {
     /// Which end of a longer text is dropped; right when nothing says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncation_side: Option<Side>,
+    /// Which text of a longer pair is shortened; the longer one first when nothing says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncation_strategy: Option<Shortened>,
     /// How shorter texts of a batch are filled up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub padding: Option<Padding>,
@@ -54,6 +57,19 @@ pub struct TextConfig {
     /// The one token that an input `decoder_input_ids` holds; 0 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoder_start_token_id: Option<u32>,
+}
+
+/// Which text of a pair is shortened. A single text is the one that is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shortened {
+    /// The longer one, until both are as long; then one after the other.
+    #[default]
+    LongestFirst,
+    /// The first one (a passage before its question).
+    OnlyFirst,
+    /// The second one (a passage behind its question).
+    OnlySecond,
 }
 
 /// How the texts of one batch get one length.
@@ -85,6 +101,18 @@ impl Side {
         match word {
             "left" | "Left" => Some(Self::Left),
             "right" | "Right" => Some(Self::Right),
+            _ => None,
+        }
+    }
+}
+
+impl Shortened {
+    /// The strategy as `tokenizer.json` spells it.
+    fn parse(word: &Value) -> Option<Self> {
+        match word.as_str()? {
+            "LongestFirst" => Some(Self::LongestFirst),
+            "OnlyFirst" => Some(Self::OnlyFirst),
+            "OnlySecond" => Some(Self::OnlySecond),
             _ => None,
         }
     }
@@ -141,6 +169,8 @@ impl TextConfig {
             truncation: max_length.map(|_| true),
             truncation_side: side(tokenizer_config.truncation_side, "truncation")
                 .filter(|side| *side == Side::Left),
+            truncation_strategy: Shortened::parse(&tokenizer["truncation"]["strategy"])
+                .filter(|strategy| *strategy != Shortened::LongestFirst),
             padding: Some(Padding::Longest),
             padding_side: Some(side(tokenizer_config.padding_side, "padding").unwrap_or_default()),
             add_special_tokens: Some(true),

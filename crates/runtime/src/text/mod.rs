@@ -56,7 +56,7 @@ use serde_json::Value;
 
 use crate::engine::{panic_text, shortened};
 
-pub use config::{Padding, Side, TextConfig};
+pub use config::{Padding, Shortened, Side, TextConfig};
 pub use encoded::{Encoded, is_mask_input, is_text_input};
 pub use files::TokenizerFiles;
 pub use processor::{Text, TextProcessor};

@@ -1,15 +1,19 @@
 //! Texts in, token ids out, and back.
 
-use amphora_error::{Error, Result};
-use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, truncate_encodings};
-use tokenizers::{Encoding, NormalizerWrapper, PaddingStrategy, PostProcessor, Tokenizer};
+use amphora_error::{Error, Result, quoted};
+use tokenizers::utils::truncation::{
+    TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings,
+};
+use tokenizers::{
+    Encoding, NormalizerWrapper, PaddingStrategy, PostProcessor, PreTokenizerWrapper, Tokenizer,
+};
 
 use super::build::{self, Built, MAX_TOKENS, Normalizer};
 use super::encoded::{Encoded, Row};
-use super::special::TokenizerConfig;
+use super::special::{AddedToken, TokenizerConfig};
 use super::stream::StreamDecoder;
 use super::tokens::Tokens;
-use super::{Padding, Side, TextConfig, TokenizerFiles, guarded, parse_json};
+use super::{Padding, Shortened, Side, TextConfig, TokenizerFiles, guarded, parse_json};
 
 /// Longest text taken, in bytes.
 const MAX_TEXT_BYTES: usize = 16 << 20;
@@ -48,6 +52,7 @@ pub(super) struct Rules {
     pub(super) max_length: Option<usize>,
     truncation: bool,
     truncation_side: Side,
+    truncation_strategy: Shortened,
     pub(super) padding: Pad,
     pub(super) padding_side: Side,
     pub(super) pad_id: u32,
@@ -71,8 +76,9 @@ impl TextProcessor {
     /// The tokenizer that `files` describe, used as `config` says.
     ///
     /// `tokenizer.json` is read when it is there; the settings of BERT's normalizer in
-    /// `tokenizer_config.json` (`do_lower_case`, `strip_accents`, `tokenize_chinese_chars`) override
-    /// it. Otherwise the tokenizer is made from the first of: a sentencepiece model, `vocab.json`
+    /// `tokenizer_config.json` (`do_lower_case`, `strip_accents`, `tokenize_chinese_chars`) and
+    /// `add_prefix_space` of byte-level BPE override it, and tokens that are stated there and not in
+    /// it are added. Otherwise the tokenizer is made from the first of: a sentencepiece model, `vocab.json`
     /// with `merges.txt`, `vocab.txt`; its special tokens are those of the class that
     /// `tokenizer_config.json` (else `config.json`) names.
     ///
@@ -91,7 +97,8 @@ impl TextProcessor {
                 check_size(&value).map_err(|error| error.in_file("tokenizer.json"))?;
                 drop(value);
                 let tokenizer = load(bytes).map_err(|error| error.in_file("tokenizer.json"))?;
-                (override_bert(tokenizer, &special)?, None)
+                let tokenizer = override_byte_level(override_bert(tokenizer, &special)?, &special);
+                (add_stated(tokenizer, &special)?, None)
             }
             None => {
                 let Built { json, normalizer } = build::build(files, &mut special)?;
@@ -183,8 +190,7 @@ impl TextProcessor {
         Ok(Row::of(&shortened))
     }
 
-    /// The texts with so many tokens dropped that `most` remain, special tokens included: from the
-    /// longer of two first.
+    /// The texts with so many tokens dropped that `most` remain, special tokens included.
     fn shortened(
         &self,
         first: &str,
@@ -205,15 +211,34 @@ impl TextProcessor {
             .expected(format!("at least {frame}"))
             .found(most.to_string())
         })?;
+        let bare = |text: &str| {
+            guarded("shortening a text", || {
+                self.tokenizer.encode_fast(text, false)
+            })
+        };
+        let first = bare(first)?;
+        let second = second.map(bare).transpose()?.map(|mut second| {
+            second.set_type_ids(vec![1; second.len()]);
+            second
+        });
+        let (strategy, kept) = match (&second, rules.truncation_strategy) {
+            (None, _) | (_, Shortened::LongestFirst) => (TruncationStrategy::LongestFirst, 0),
+            (Some(second), Shortened::OnlyFirst) => (TruncationStrategy::OnlyFirst, second.len()),
+            (Some(_), Shortened::OnlySecond) => (TruncationStrategy::OnlySecond, first.len()),
+        };
+        if kept > 0 && kept >= room {
+            return Err(Error::limit(
+                "text-length",
+                "the text of a pair that is kept whole leaves no room for the other",
+            )
+            .expected(format!("below {room} tokens"))
+            .found(kept.to_string())
+            .hint("shorten that text, or set 'truncation_strategy' in the manifest"));
+        }
         guarded("shortening a text", || {
-            let bare = |text: &str| self.tokenizer.encode_fast(text, false);
-            let first = bare(first)?;
-            let second = second.map(bare).transpose()?.map(|mut second| {
-                second.set_type_ids(vec![1; second.len()]);
-                second
-            });
             let params = TruncationParams {
                 max_length: room,
+                strategy,
                 direction: match rules.truncation_side {
                     Side::Left => TruncationDirection::Left,
                     Side::Right => TruncationDirection::Right,
@@ -325,6 +350,9 @@ impl Rules {
         if max_length == Some(0) {
             return Err(Error::usage("text-config", "'max_length' is 0"));
         }
+        let multiple = padding.and_then(|padding| padding.pad_to_multiple_of);
+        let multiple = multiple.filter(|m| (1..=MAX_TEXT_BYTES).contains(m));
+        let multiple = multiple.unwrap_or(1);
         let side = |left: bool| if left { Side::Left } else { Side::Right };
         let pad = match (config.padding, padding.map(|padding| &padding.strategy)) {
             (Some(Padding::None), _) => Pad::None,
@@ -336,16 +364,9 @@ impl Rules {
             })?),
             // What is no length of a text is no length to pad to either.
             (None, Some(PaddingStrategy::Fixed(length))) if *length <= MAX_TEXT_BYTES => {
-                Pad::Fixed(*length)
+                Pad::Fixed(length.next_multiple_of(multiple))
             }
-            _ => {
-                let multiple = padding.and_then(|padding| padding.pad_to_multiple_of);
-                Pad::Longest(
-                    multiple
-                        .filter(|m| (1..=MAX_TEXT_BYTES).contains(m))
-                        .unwrap_or(1),
-                )
-            }
+            _ => Pad::Longest(multiple),
         };
         let id_of = |role: &str| tokenizer.token_to_id(special.content(role)?);
         Ok(Self {
@@ -355,6 +376,16 @@ impl Rules {
                 .truncation_side
                 .or(special.truncation_side)
                 .or_else(|| truncation.map(|t| side(t.direction == TruncationDirection::Left)))
+                .unwrap_or_default(),
+            truncation_strategy: config
+                .truncation_strategy
+                .or_else(|| {
+                    truncation.map(|truncation| match truncation.strategy {
+                        TruncationStrategy::LongestFirst => Shortened::LongestFirst,
+                        TruncationStrategy::OnlyFirst => Shortened::OnlyFirst,
+                        TruncationStrategy::OnlySecond => Shortened::OnlySecond,
+                    })
+                })
                 .unwrap_or_default(),
             padding: pad,
             padding_side: config
@@ -429,6 +460,58 @@ fn override_bert(mut tokenizer: Tokenizer, special: &TokenizerConfig) -> Result<
         tokenizer.with_normalizer(Some(wanted))?;
         Ok(())
     })?;
+    Ok(tokenizer)
+}
+
+/// `add_prefix_space` in `tokenizer_config.json` overrides that of a byte-level `tokenizer.json`, as in
+/// transformers.
+fn override_byte_level(mut tokenizer: Tokenizer, special: &TokenizerConfig) -> Tokenizer {
+    if let (Some(PreTokenizerWrapper::ByteLevel(found)), Some(prefix)) = (
+        tokenizer.get_pre_tokenizer(),
+        special.flag("add_prefix_space"),
+    ) {
+        let wanted = found.add_prefix_space(prefix);
+        tokenizer.with_pre_tokenizer(Some(wanted));
+    }
+    tokenizer
+}
+
+/// Tokens that `tokenizer_config.json` and the files beside it list, and `tokenizer.json` does not, are
+/// recognized as a whole too, as in transformers. A token that plays a part is, where the vocabulary
+/// has it.
+fn add_stated(mut tokenizer: Tokenizer, special: &TokenizerConfig) -> Result<Tokenizer> {
+    let known = tokenizer.get_added_vocabulary().get_vocab();
+    let roles = special.roles().map(|token| (None, token));
+    let roles = roles.filter(|(_, token)| tokenizer.token_to_id(&token.content).is_some());
+    let listed = special.added.iter().map(|(stated, token)| (*stated, token));
+    let missing: Vec<(Option<u32>, AddedToken)> = listed
+        .chain(roles)
+        .filter(|(_, token)| !known.contains_key(&token.content))
+        .map(|(stated, token)| (stated, token.clone()))
+        .collect();
+    let tokens = missing.iter().map(|(_, token)| {
+        tokenizers::AddedToken::from(token.content.as_str(), token.special)
+            .single_word(token.single_word)
+            .lstrip(token.lstrip)
+            .rstrip(token.rstrip)
+            .normalized(token.normalized)
+    });
+    guarded("it was set up", || tokenizer.add_tokens(tokens))?;
+    for (stated, token) in missing {
+        let found = tokenizer.token_to_id(&token.content);
+        if let Some(stated) = stated.filter(|stated| Some(*stated) != found) {
+            return Err(Error::malformed(
+                "added-token",
+                format!(
+                    "the added token {} has another number",
+                    quoted(&token.content)
+                ),
+            )
+            .expected(stated.to_string())
+            .found(found.map_or("none".to_owned(), |id| id.to_string()))
+            .in_file("tokenizer_config.json"));
+        }
+    }
     Ok(tokenizer)
 }
 

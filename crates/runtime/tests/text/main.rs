@@ -15,7 +15,9 @@ use amphora_error::{ErrorKind, Result};
 use amphora_files::json;
 use amphora_onnx::{Dim, Dtype, TensorSpec};
 use amphora_runtime::Tensor;
-use amphora_runtime::text::{Padding, Side, Text, TextConfig, TextProcessor, TokenizerFiles};
+use amphora_runtime::text::{
+    Padding, Shortened, Side, Text, TextConfig, TextProcessor, TokenizerFiles,
+};
 use amphora_testing::{each, fixture};
 use serde_json::{Value, json};
 
@@ -314,6 +316,58 @@ fn lengths() {
         ids(&words(&bare), &["the task"], &open()).unwrap().1,
         [5, 9]
     );
+}
+
+#[test]
+fn of_a_pair_the_text_is_shortened_that_should_be() {
+    let pair = Text {
+        text: "task task task",
+        pair: Some("the planner splits the task."),
+    };
+    let config = |max_length, strategy| TextConfig {
+        max_length: Some(max_length),
+        truncation_strategy: Some(strategy),
+        ..TextConfig::default()
+    };
+    let first = vec![2, 9, 9, 3, 5, 6, 7, 8, 5, 9, 10, 3];
+    let second = vec![2, 9, 9, 9, 3, 5, 6, 7, 8, 5, 9, 3];
+    let rows = [
+        (12, Shortened::LongestFirst, Ok(second.clone())),
+        (12, Shortened::OnlySecond, Ok(second.clone())),
+        (12, Shortened::OnlyFirst, Ok(first)),
+        (7, Shortened::OnlySecond, Ok(vec![2, 9, 9, 9, 3, 5, 3])),
+        (6, Shortened::OnlySecond, Err("text-length")),
+        (10, Shortened::OnlyFirst, Err("text-length")),
+    ];
+    each(&rows, |(most, strategy, expected)| {
+        let encoded = words(&config(*most, *strategy)).encode(&[pair]);
+        let found = encoded.map(|encoded| encoded.ids(0).to_vec());
+        same(found.map_err(|error| error.rule()), expected.clone())
+    });
+    let alone = words(&config(4, Shortened::OnlySecond));
+    let alone = alone.encode(&[Text::from("the planner")]).unwrap();
+    assert_eq!(alone.ids(0), [2, 5, 6, 3]);
+
+    // The tokenizer's own file says the same, and a packer writes it down.
+    let Some(directory) = fixture("minilm") else {
+        return;
+    };
+    let mut tokenizer: Value = json::read(directory.join("tokenizer.json")).unwrap();
+    tokenizer["truncation"] =
+        json!({"direction": "Right", "max_length": 11, "strategy": "OnlySecond", "stride": 0});
+    let bytes = serde_json::to_vec(&tokenizer).unwrap();
+    let files = made(&[("tokenizer.json", &bytes)]);
+    let stated = TextConfig::from_files(&files).unwrap();
+    assert_eq!(stated.truncation_strategy, Some(Shortened::OnlySecond));
+    for config in [TextConfig::default(), stated] {
+        let processor = TextProcessor::new(&files, &config).unwrap();
+        let pair = Text {
+            text: "one two three four five six",
+            pair: Some("one two three"),
+        };
+        let encoded = processor.encode(&[pair]).unwrap();
+        assert_eq!(encoded.segments(0), [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1]);
+    }
 }
 
 #[test]

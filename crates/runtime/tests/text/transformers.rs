@@ -46,7 +46,7 @@ fn as_transformers_makes_them() {
     };
     let words = ("vocab.txt", fs_err::read(minilm.join("vocab.txt")).unwrap());
     let vocabulary =
-        serde_json::from_slice(&fs_err::read(qwen.join("vocab.json")).unwrap()).unwrap();
+        serde_json::from_slice::<Value>(&fs_err::read(qwen.join("vocab.json")).unwrap()).unwrap();
     let bytes = |tokens: &[&str]| {
         let merges = fs_err::read(qwen.join("merges.txt")).unwrap();
         vec![
@@ -64,6 +64,26 @@ fn as_transformers_makes_them() {
         "spiece.model",
         include_bytes!("models/unigram.model").to_vec(),
     );
+    // A `tokenizer.json` that knows less than the configuration beside it.
+    let fast = || {
+        let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
+            "use_regex": true});
+        let vocabulary = with(&vocabulary, &["<|endoftext|>"]);
+        let vocabulary: Value = serde_json::from_slice(&vocabulary).unwrap();
+        let [first, second] = [("A", 0), ("B", 1)]
+            .map(|(id, segment)| json!({"Sequence": {"id": id, "type_id": segment}}));
+        let tokenizer = json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+            "normalizer": null, "pre_tokenizer": byte_level,
+            "post_processor": {"type": "TemplateProcessing", "single": [first],
+                "pair": [first, second], "special_tokens": {}},
+            "decoder": byte_level,
+            "model": {"type": "BPE", "dropout": null, "unk_token": null,
+                "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false,
+                "vocab": vocabulary, "merges": []},
+        });
+        vec![("tokenizer.json", serde_json::to_vec(&tokenizer).unwrap())]
+    };
     let cases = [
         (
             "bert",
@@ -117,6 +137,16 @@ fn as_transformers_makes_them() {
             vec![unigram],
             json!({"tokenizer_class": "T5Tokenizer", "extra_ids": 10}),
         ),
+        (
+            "gpt2_json",
+            fast(),
+            json!({"tokenizer_class": "GPT2Tokenizer", "add_prefix_space": true}),
+        ),
+        (
+            "gpt2_json_added",
+            fast(),
+            json!({"tokenizer_class": "GPT2Tokenizer", "additional_special_tokens": ["<e1>"]}),
+        ),
     ];
     let texts = json!([
         ["Hello world"],
@@ -127,6 +157,7 @@ fn as_transformers_makes_them() {
         ["日本語 😀"],
         ["graph</s> of"],
         ["a<s>b<mask> c"],
+        ["the <e1> of"],
         ["the graph", "an engine"],
         ["a", "b"],
     ]);
