@@ -94,6 +94,7 @@ pub use amphora_error::{Error, ErrorKind, Result, printable, quoted};
 pub use amphora_files::durable::discard_staged;
 pub use amphora_files::json;
 pub use amphora_onnx::{Contract, TensorSpec};
+pub use amphora_runtime::audio::{AudioConfig, Sound, WavFormat};
 pub use amphora_runtime::postprocess::Label;
 pub use amphora_runtime::{
     EngineChoice, EngineReport, OrtLocation, Outputs, Tensor, doctor, isolate,

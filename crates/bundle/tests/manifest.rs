@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use amphora_bundle::manifest::{
-    FormatEntry, Generation, IoSpec, Pooling, Postprocessing, Preprocessing, Requirements,
+    AudioLayout, FormatEntry, Generation, IoSpec, Pooling, Postprocessing, Preprocessing, Requirements,
     Sampling, Tolerance,
 };
 use amphora_bundle::{Manifest, ManifestFields};
@@ -240,6 +240,13 @@ fn steps_have_one_order_and_each_stands_once() {
     let pooling = Postprocessing::Pooling {
         mode: Pooling::Mean,
     };
+    let audio = |sample_rate, channels, layout| Postprocessing::Audio {
+        sample_rate,
+        channels,
+        layout,
+    };
+    let stereo = audio(8000, 2, AudioLayout::Ntc);
+    assert_eq!(Postprocessing::fault(&[stereo]), None);
     let all = [
         pooling.clone(),
         normalize.clone(),
@@ -283,6 +290,13 @@ fn steps_have_one_order_and_each_stands_once() {
             "temperature inf is not positive",
         ),
         (vec![labels(Some(0))], "top_k is 0"),
+        (
+            vec![softmax(None), audio(8000, 1, AudioLayout::Nct)],
+            "audio cannot stand beside another step",
+        ),
+        (vec![audio(0, 1, AudioLayout::Nct)], "`sample_rate` is 0"),
+        (vec![audio(8000, 3, AudioLayout::Ntc)], "`channels`"),
+        (vec![audio(8000, 2, AudioLayout::Nt)], "two channels"),
     ];
     amphora_testing::each(&rows, |(steps, fault)| match Postprocessing::fault(steps) {
         Some(found) if found.contains(fault) => Ok(()),

@@ -225,6 +225,9 @@ pub(crate) struct RunArguments {
     /// A sound (WAV) for the input that is made from one
     #[arg(long, value_name = "FILE")]
     pub(crate) audio: Option<PathBuf>,
+    /// Write the sound that an output is by the manifest into this file (WAV, 32-bit float)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audio_out: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) engine: EngineArgument,
     /// How many labels to show, most probable first (default: what the manifest says, else 3)

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use amphora_bundle::manifest::Postprocessing;
 use amphora_bundle::{Bundle, BundleId, Name, Version};
-use amphora_error::Result;
+use amphora_error::{Error, Result, quoted};
+use amphora_runtime::audio::{AudioConfig, Sound};
 use amphora_runtime::postprocess::{Context, Label, are_distributions, postprocess};
 use amphora_runtime::{Outputs, Tensor};
 use serde::Serialize;
@@ -44,11 +45,43 @@ pub struct Answer {
         skip_serializing_if = "BTreeMap::is_empty"
     )]
     pub postprocessed: BTreeMap<String, Tensor>,
+    /// The outputs that are sounds by the manifest: `{name: {sample_rate, channels, layout}}`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sounds: BTreeMap<String, AudioConfig>,
     /// How many values of all outputs are NaN or infinite.
     pub nonfinite: usize,
     /// Where a package's manifest and its graph contradict each other, and the graph was believed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+}
+
+impl Answer {
+    /// The sound of the one output that is a sound.
+    ///
+    /// # Errors
+    ///
+    /// [`amphora_error::ErrorKind::Usage`] when the manifest describes no output as a sound, or several;
+    /// [`amphora_error::ErrorKind::Incompatible`] when the output holds something else,
+    /// [`amphora_error::ErrorKind::Malformed`] when a sample is not finite.
+    pub fn sound(&self) -> Result<Sound> {
+        let mut sounds = self.sounds.iter();
+        let (Some((name, config)), None) = (sounds.next(), sounds.next()) else {
+            return Err(Error::usage(
+                "output-medium",
+                "there is not one output that is a sound",
+            )
+            .found(match self.sounds.len() {
+                0 => "no output with the postprocessing 'audio'".to_owned(),
+                _ => self.sounds.keys().map(|name| quoted(name).to_string()).collect::<Vec<_>>().join(", "),
+            })
+            .hint("the manifest states it under the output: `postprocessing: [{type: audio, sample_rate: 48000, channels: 2}]`"));
+        };
+        let tensor = self.outputs.get(name);
+        let tensor =
+            tensor.ok_or_else(|| Error::internal("output-missing", "an output is gone"))?;
+        Sound::from_tensor(tensor, config)
+            .map_err(|error| error.at(format!("output {}", quoted(name))))
+    }
 }
 
 /// Which bundle answered.
@@ -109,6 +142,7 @@ pub(super) fn answer(
         labels: opened.labels.is_some().then(BTreeMap::new),
         embedding: None,
         postprocessed: BTreeMap::new(),
+        sounds: BTreeMap::new(),
         nonfinite: outputs.nonfinite(),
         outputs,
         warnings: opened.io.warnings,
@@ -133,6 +167,10 @@ pub(super) fn answer(
             &unsaid
         };
         if steps.is_empty() {
+            continue;
+        }
+        if let Some(config) = AudioConfig::of_output(steps) {
+            answer.sounds.insert(spec.name.clone(), config);
             continue;
         }
         let context = Context {

@@ -249,6 +249,14 @@ fn step(step: &Postprocessing) -> String {
                 top_k.unwrap_or(DEFAULT_LABELS)
             )
         }
+        Postprocessing::Audio {
+            sample_rate,
+            channels,
+            ..
+        } => match channels {
+            1 => format!("taking it for a sound of {sample_rate} Hz"),
+            _ => format!("taking it for a sound of {sample_rate} Hz in {channels} channels"),
+        },
     }
 }
 

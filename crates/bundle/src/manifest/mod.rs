@@ -28,7 +28,7 @@ pub use metadata::{
     Author, Distribution, DistributionPackage, Metadata, Provenance, Registry, Source,
 };
 pub use model_types::{MODEL_TYPES, io_of_model_type};
-pub use postprocessing::{Pooling, Postprocessing};
+pub use postprocessing::{AudioLayout, Pooling, Postprocessing};
 pub use spec::{
     Compute, Cpu, Dependencies, ExecutionFile, Format, Framework, Gpu, Graph, Memory, Package,
     Performance, Requirements, Spec, Storage,

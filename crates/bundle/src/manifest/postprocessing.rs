@@ -37,6 +37,46 @@ pub enum Postprocessing {
     },
     /// The index of the largest value along the last axis; of equal ones the lowest.
     Argmax,
+    /// The values are the samples of one sound, float32 around -1 to 1. No other step stands beside it.
+    Audio {
+        /// Samples per second of each channel.
+        sample_rate: u32,
+        /// 1 or 2; 1 when absent.
+        #[serde(default = "one")]
+        channels: u32,
+        /// The order of the axes; `NCT` when absent.
+        #[serde(default)]
+        layout: AudioLayout,
+    },
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// The order of the axes of a tensor of sounds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum AudioLayout {
+    /// `[batch, channels, samples]`
+    #[default]
+    Nct,
+    /// `[batch, samples, channels]`
+    Ntc,
+    /// `[batch, samples]`, of one channel.
+    Nt,
+}
+
+impl AudioLayout {
+    /// What is wrong with a sound of this layout.
+    pub fn fault(self, sample_rate: u32, channels: u32) -> Option<&'static str> {
+        match (sample_rate, channels, self) {
+            (0, _, _) => Some("`sample_rate` is 0"),
+            (_, 2, Self::Nt) => Some("the layout NT has no axis for two channels"),
+            (_, 1 | 2, _) => None,
+            _ => Some("`channels` is neither 1 nor 2"),
+        }
+    }
 }
 
 /// Which tokens stand for a sequence.
@@ -53,8 +93,8 @@ pub enum Pooling {
 
 impl Postprocessing {
     /// What is wrong with `steps`, whatever output they are applied to: a temperature that is not
-    /// positive, no class to name, or an order that makes no sense, such as probabilities of
-    /// probabilities.
+    /// positive, no class to name, a sound that cannot be, or an order that makes no sense, such as
+    /// probabilities of probabilities.
     ///
     /// ```
     /// use amphora_bundle::manifest::Postprocessing::{Argmax, Labels, Softmax};
@@ -74,6 +114,14 @@ impl Postprocessing {
                 Self::Labels { top_k: Some(0) } => {
                     return Some("top_k is 0: no class would be named".to_owned());
                 }
+                Self::Audio { .. } if steps.len() > 1 => {
+                    return Some("audio cannot stand beside another step".to_owned());
+                }
+                Self::Audio {
+                    sample_rate,
+                    channels,
+                    layout,
+                } => return layout.fault(*sample_rate, *channels).map(str::to_owned),
                 _ => {}
             }
         }
@@ -82,7 +130,7 @@ impl Postprocessing {
             _ => None,
         });
         places.map(|(first, second)| {
-            let order = Self::WORDS.join(", ");
+            let order = Self::WORDS[..5].join(", ");
             format!(
                 "{} cannot follow {}: the order is {order}, each at most once",
                 second.word(),
@@ -91,8 +139,8 @@ impl Postprocessing {
         })
     }
 
-    /// The steps in their order.
-    const WORDS: [&str; 5] = ["pooling", "normalize", "softmax", "labels", "argmax"];
+    /// The steps in their order, and the one that stands alone.
+    const WORDS: [&str; 6] = ["pooling", "normalize", "softmax", "labels", "argmax", "audio"];
 
     fn place(&self) -> usize {
         match self {
@@ -101,6 +149,7 @@ impl Postprocessing {
             Self::Softmax { .. } => 2,
             Self::Labels { .. } => 3,
             Self::Argmax => 4,
+            Self::Audio { .. } => 5,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use amphora::{Answer, Error, InputValue, Result, RunRequest, Subject, Tensor, quoted};
+use amphora::{Answer, Error, InputValue, Result, RunRequest, Subject, Tensor, WavFormat, quoted};
 
 use crate::arguments::RunArguments;
 use crate::commands::{Context, Verdict};
@@ -29,6 +29,10 @@ pub(crate) fn run(context: &Context, arguments: &RunArguments) -> Result<Verdict
     let answer = amphora::run(request)?;
     for warning in &answer.warnings {
         context.output.note(&format!("warning: {warning}"));
+    }
+    if let Some(path) = &arguments.audio_out {
+        let file = answer.sound()?.to_wav(WavFormat::Float32)?;
+        amphora::write_file(path, &file)?;
     }
     context.output.answer(&answer, words)?;
     Ok(Verdict::Yes)
@@ -78,6 +82,13 @@ pub(super) fn words(answer: &Answer) -> String {
         rows.push(row(["→ embedding", &form(embedding), &values(embedding)]));
     }
     let mut text = table(0, &rows);
+    for (name, sound) in &answer.sounds {
+        let sound = format!(
+            "sound of {} Hz, channels: {}",
+            sound.sample_rate, sound.channels
+        );
+        text.push_str(&table(0, &[row([name.as_str(), &sound])]));
+    }
     for (output, cases) in answer.labels.iter().flatten() {
         for (case, labels) in cases.iter().enumerate() {
             let best: Vec<String> = labels

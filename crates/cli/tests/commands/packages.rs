@@ -2,6 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use amphora::{Sound, WavFormat};
+use amphora_onnx::build::GraphBuilder;
+use amphora_onnx::{Dim, Dtype, write};
 use serde_json::json;
 
 use crate::scene::{Answer, Scene};
@@ -363,4 +366,89 @@ fn a_package_in_one_file_is_taken_in_and_not_run() {
         assert_ne!(answer.code, Some(0), "{answer:#?}");
         expect_words(&answer, &["amphora import"]);
     }
+}
+
+/// Halves a sound of two channels at 8000 Hz.
+const SOUND: &str = "\
+apiVersion: axon.mlos.io/v1
+kind: Model
+metadata: {name: Quiet, namespace: hf, version: main}
+spec:
+  framework: {name: PyTorch}
+  format: {type: onnx, execution_format: onnx, files: [{path: model.onnx}]}
+  io:
+    inputs:
+      - name: waveform
+        dtype: float32
+        shape: [1, 2, -1]
+        preprocessing: {type: audio, config: {sample_rate: 8000, channels: 2}}
+    outputs:
+      - name: quiet
+        dtype: float32
+        shape: [1, 2, -1]
+";
+const AUDIO: &str = "        postprocessing: [{type: audio, sample_rate: 8000, channels: 2}]\n";
+
+#[test]
+fn sound_goes_in_and_comes_out() {
+    let scene = Scene::new();
+    let mut graph = GraphBuilder::new("quiet", 14).unwrap();
+    let shape = [Dim::Fixed(1), Dim::Fixed(2), Dim::Symbol("samples".into())];
+    let input = graph.input("waveform", Dtype::Float32, &shape);
+    let half = graph.scalar(0.5_f32);
+    let product = graph.binary("Mul", &input, &half);
+    graph.output(&product, "quiet", Dtype::Float32, &shape);
+    let model = write::to_bytes(&graph.finish());
+    for (name, manifest) in [("sound", format!("{SOUND}{AUDIO}")), ("mute", SOUND.into())] {
+        scene.write(&format!("{name}/manifest.yaml"), manifest);
+        scene.write(&format!("{name}/model.onnx"), &model);
+    }
+    let wav = |rate| {
+        let sound = Sound::new(rate, 2, vec![0.5, -0.5, 0.25, 1.0, -1.0, 0.0]).unwrap();
+        sound.to_wav(WavFormat::Int16).unwrap()
+    };
+    scene.write("in.wav", wav(8000));
+    scene.write("fast.wav", wav(44_100));
+
+    let run = |model, input, output: &'static str| {
+        scene.run(&[
+            "run",
+            model,
+            "--audio",
+            input,
+            "--audio-out",
+            output,
+            "--json",
+        ])
+    };
+    let answer = run("sound", "in.wav", "out.wav");
+    answer.expect_code(0);
+    let described = json!({"quiet": {"sample_rate": 8000, "channels": 2, "layout": "NCT"}});
+    assert_eq!(answer.json()["sounds"], described);
+    let file = fs_err::read(scene.path("out.wav")).unwrap();
+    // Code 3 (float), two channels, 8000 Hz, 64,000 bytes each second, 8 bytes a frame, 32 bits.
+    let header = [
+        &[3, 0, 2, 0][..],
+        &[0x40, 0x1f, 0, 0],
+        &[0, 0xfa, 0, 0],
+        &[8, 0, 32, 0],
+    ]
+    .concat();
+    assert_eq!(file[20..36], header);
+    let samples: Vec<f32> = file[44..]
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect();
+    let half_step = 32_767.0 / 65_536.0;
+    assert_eq!(samples, [0.25, -0.25, 0.125, half_step, -0.5, 0.0]);
+
+    let answer = run("mute", "in.wav", "mute.wav");
+    answer.expect_code(2);
+    expect_words(&answer, &["not one output that is a sound", "sample_rate"]);
+    let answer = run("sound", "fast.wav", "mute.wav");
+    answer.expect_code(12);
+    expect_words(&answer, &["fast.wav", "8000 Hz", "44100 Hz", "ffmpeg"]);
+    assert!(!scene.path("mute.wav").exists());
 }

@@ -30,6 +30,8 @@
 
 mod wav;
 
+pub use amphora_bundle::manifest::AudioLayout;
+use amphora_bundle::manifest::Postprocessing;
 use amphora_error::{Error, Result};
 use amphora_onnx::{Dim, Dtype, TensorSpec};
 use serde::{Deserialize, Serialize};
@@ -37,7 +39,8 @@ use serde_json::{Map, Value};
 
 use crate::Tensor;
 
-/// The sound that a graph takes or gives: the `config` of the preprocessing type `audio`.
+/// The sound that a graph takes or gives: the `config` of the preprocessing type `audio`, and the
+/// fields of the postprocessing `audio`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AudioConfig {
@@ -55,19 +58,6 @@ fn one() -> u32 {
     1
 }
 
-/// The order of the axes of a tensor of sounds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum AudioLayout {
-    /// `[batch, channels, samples]`
-    #[default]
-    Nct,
-    /// `[batch, samples, channels]`
-    Ntc,
-    /// `[batch, samples]`, of one channel.
-    Nt,
-}
-
 impl AudioConfig {
     /// The configuration of a manifest's preprocessing of the type `audio`.
     ///
@@ -81,6 +71,24 @@ impl AudioConfig {
         Ok(read)
     }
 
+    /// The sound that an output is by its step `audio`, when it has one.
+    pub fn of_output(steps: &[Postprocessing]) -> Option<Self> {
+        match steps {
+            [
+                Postprocessing::Audio {
+                    sample_rate,
+                    channels,
+                    layout,
+                },
+            ] => Some(Self {
+                sample_rate: *sample_rate,
+                channels: *channels,
+                layout: *layout,
+            }),
+            _ => None,
+        }
+    }
+
     /// The configuration as the manifest holds it.
     pub fn to_manifest(&self) -> Map<String, Value> {
         match serde_json::to_value(self) {
@@ -90,13 +98,10 @@ impl AudioConfig {
     }
 
     fn validate(&self) -> Result<()> {
-        let fault = match (self.sample_rate, self.channels, self.layout) {
-            (0, _, _) => "`sample_rate` is 0",
-            (_, 2, AudioLayout::Nt) => "the layout NT has no axis for two channels",
-            (_, 1 | 2, _) => return Ok(()),
-            _ => "`channels` is neither 1 nor 2",
-        };
-        Err(Error::malformed("audio-config", fault))
+        match self.layout.fault(self.sample_rate, self.channels) {
+            None => Ok(()),
+            Some(fault) => Err(Error::malformed("audio-config", fault)),
+        }
     }
 }
 

@@ -148,6 +148,8 @@ pub fn postprocess(
                 }
                 classes = Some(values.rows().map(classes::largest).collect::<Vec<i64>>());
             }
+            // The values are samples as they are.
+            Postprocessing::Audio { .. } => {}
         }
     }
     let tensor = match classes {
