@@ -6,8 +6,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use amphora_bundle::manifest::{
-    AudioLayout, FormatEntry, Generation, IoSpec, Pooling, Postprocessing, Preprocessing, Requirements,
-    Sampling, Tolerance,
+    AudioLayout, FormatEntry, Generation, IoSpec, Pooling, Postprocessing, Preprocessing,
+    Requirements, Sampling, Tolerance,
 };
 use amphora_bundle::{Manifest, ManifestFields};
 use amphora_error::ErrorKind;

@@ -82,8 +82,7 @@ pub(super) fn tensors(opened: &Opened, raw: &Raw<'_>) -> Result<Fed> {
     }
     if let Some(path) = raw.audio {
         let spec = made_from(opened, &free, Medium::Audio)?;
-        let sound = from_audio(spec, path).map_err(|error| error.in_file(path))?;
-        tensors.insert(spec.name.clone(), sound);
+        tensors.insert(spec.name.clone(), from_audio(opened, spec, path)?);
     }
     let Some(only) = only else {
         let named = tensors.iter().find(|(name, _)| is_mask_input(name));
@@ -187,7 +186,7 @@ fn from_texts(
         });
     }
     let files = TokenizerFiles::gather(|name| beside(opened, tokenizer, name))?;
-    let config = TextConfig::from_manifest(config)?;
+    let config = TextConfig::from_manifest(config).map_err(at_fault(opened, stated[0]))?;
     let processor =
         TextProcessor::new(&files, &config).map_err(|error| error.in_file(&opened.path))?;
     let texts: Vec<Text<'_>> = texts
@@ -260,13 +259,18 @@ fn beside(opened: &Opened, main: Option<&RelativePath>, name: &str) -> Result<Op
     }
 }
 
+/// Says that what the manifest states of an input is at fault.
+fn at_fault(opened: &Opened, spec: &IoSpec) -> impl Fn(Error) -> Error {
+    move |error| error.at(place(&spec.name)).in_file(&opened.path)
+}
+
 fn from_images(opened: &Opened, spec: &IoSpec, images: &[PathBuf]) -> Result<Tensor> {
     let how = spec.preprocessing.as_ref();
     let stated = how.and_then(|how| how.config.as_ref());
     let tensor = spec.tensor_spec();
-    let config = ImageConfig::settled(stated, &|name| opened.files.read(name), &tensor)
-        .map_err(|error| error.in_file(&opened.path))?;
-    let processor = ImageProcessor::new(config, &tensor)?;
+    let processor = ImageConfig::settled(stated, &|name| opened.files.read(name), &tensor)
+        .and_then(|config| ImageProcessor::new(config, &tensor))
+        .map_err(at_fault(opened, spec))?;
     let files = read_all(images)?;
     if let [only] = files.as_slice() {
         // A single picture can be named in the error.
@@ -278,14 +282,16 @@ fn from_images(opened: &Opened, spec: &IoSpec, images: &[PathBuf]) -> Result<Ten
     processor.tensors(&files)
 }
 
-fn from_audio(spec: &IoSpec, path: &Path) -> Result<Tensor> {
+fn from_audio(opened: &Opened, spec: &IoSpec, path: &Path) -> Result<Tensor> {
     let config = spec
         .preprocessing
         .as_ref()
         .and_then(|how| how.config.as_ref());
-    let config = AudioConfig::from_manifest(config.unwrap_or(&Map::new()))?;
-    let processor = AudioProcessor::new(config, &spec.tensor_spec())?;
-    processor.tensor(&OpenedFile::open(path)?.contents(MAX_MEDIA_BYTES)?)
+    let processor = AudioConfig::from_manifest(config.unwrap_or(&Map::new()))
+        .and_then(|config| AudioProcessor::new(config, &spec.tensor_spec()))
+        .map_err(at_fault(opened, spec))?;
+    let file = OpenedFile::open(path)?.contents(MAX_MEDIA_BYTES)?;
+    processor.tensor(&file).map_err(|error| error.in_file(path))
 }
 
 fn read_all(paths: &[PathBuf]) -> Result<Vec<Bytes>> {

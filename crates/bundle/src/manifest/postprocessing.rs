@@ -140,7 +140,14 @@ impl Postprocessing {
     }
 
     /// The steps in their order, and the one that stands alone.
-    const WORDS: [&str; 6] = ["pooling", "normalize", "softmax", "labels", "argmax", "audio"];
+    const WORDS: [&str; 6] = [
+        "pooling",
+        "normalize",
+        "softmax",
+        "labels",
+        "argmax",
+        "audio",
+    ];
 
     fn place(&self) -> usize {
         match self {

@@ -399,7 +399,11 @@ fn sound_goes_in_and_comes_out() {
     let product = graph.binary("Mul", &input, &half);
     graph.output(&product, "quiet", Dtype::Float32, &shape);
     let model = write::to_bytes(&graph.finish());
-    for (name, manifest) in [("sound", format!("{SOUND}{AUDIO}")), ("mute", SOUND.into())] {
+    for (name, manifest) in [
+        ("sound", format!("{SOUND}{AUDIO}")),
+        ("mute", SOUND.into()),
+        ("rateless", SOUND.replace("sample_rate: 8000, ", "")),
+    ] {
         scene.write(&format!("{name}/manifest.yaml"), manifest);
         scene.write(&format!("{name}/model.onnx"), &model);
     }
@@ -450,5 +454,10 @@ fn sound_goes_in_and_comes_out() {
     let answer = run("sound", "fast.wav", "mute.wav");
     answer.expect_code(12);
     expect_words(&answer, &["fast.wav", "8000 Hz", "44100 Hz", "ffmpeg"]);
+    // The manifest is at fault, not the file.
+    let answer = run("rateless", "in.wav", "mute.wav");
+    answer.expect_code(3);
+    expect_words(&answer, &["sample_rate", "waveform", "rateless"]);
+    assert!(!answer.stdout.contains("in.wav"), "{answer:#?}");
     assert!(!scene.path("mute.wav").exists());
 }
