@@ -30,9 +30,18 @@ pub(crate) fn rotation(
     let places = graph.cast(places, Dtype::Float32);
     let places = graph.unsqueeze(&places, &[1, 3]);
     let angles = graph.binary("Mul", &places, &speeds);
+    let [mut cos, mut sin] = ["Cos", "Sin"].map(|wave| graph.unary(wave, &angles));
+    if let RotaryScaling::Yarn {
+        attention_factor, ..
+    } = rotary.scaling
+    {
+        let factor = graph.scalar(attention_factor as f32);
+        cos = graph.binary("Mul", &cos, &factor);
+        sin = graph.binary("Mul", &sin, &factor);
+    }
     Ok(Rotation {
-        cos: graph.unary("Cos", &angles),
-        sin: graph.unary("Sin", &angles),
+        cos,
+        sin,
         half: half as i64,
     })
 }
@@ -56,7 +65,8 @@ impl Rotation {
 fn speed(rotary: &Rotary, pair: u64, d_head: u64) -> f64 {
     let exponent = (2 * pair) as f32 / d_head as f32;
     let base = f64::from(rotary.theta as f32);
-    let speed = 1.0 / (base.powf(f64::from(exponent)) as f32);
+    let period = base.powf(f64::from(exponent)) as f32;
+    let speed = 1.0 / period;
     let speed = match rotary.scaling {
         RotaryScaling::None => speed,
         RotaryScaling::Linear { factor } => speed / factor as f32,
@@ -78,6 +88,32 @@ fn speed(rotary: &Rotary, pair: u64, d_head: u64) -> f64 {
                 let smooth = (turns - low_freq_factor as f32) / spread;
                 (1.0 - smooth) * speed / factor + smooth * speed
             }
+        }
+        RotaryScaling::Yarn {
+            factor,
+            beta_fast,
+            beta_slow,
+            truncate,
+            original_context,
+            ..
+        } => {
+            // The pair that turns so often over the first training's context.
+            let place = |turns: f64| {
+                let length = original_context as f64 / (turns * std::f64::consts::TAU);
+                d_head as f64 * length.ln() / (2.0 * rotary.theta.ln())
+            };
+            let (mut fast, mut slow) = (place(beta_fast), place(beta_slow));
+            if truncate {
+                (fast, slow) = (fast.floor(), slow.ceil());
+            }
+            let (fast, mut slow) = (fast.max(0.0), slow.min(d_head as f64 - 1.0));
+            if fast == slow {
+                slow += 0.001;
+            }
+            let ramp = (pair as f32 - fast as f32) / (slow - fast) as f32;
+            let kept = 1.0 - ramp.clamp(0.0, 1.0);
+            let slowed = 1.0 / (factor as f32 * period);
+            slowed * (1.0 - kept) + speed * kept
         }
     };
     f64::from(speed)

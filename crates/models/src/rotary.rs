@@ -9,6 +9,8 @@ use crate::Precision;
 pub(crate) struct Angles {
     /// Radians from one position to the next, a number for each pair.
     speeds: Vec<f32>,
+    /// Cosines and sines are multiplied by it.
+    scale: f64,
     precision: Precision,
 }
 
@@ -16,15 +18,23 @@ impl Angles {
     /// Speeds and angles are rounded to float32 in either precision, as in the implementations that
     /// models are trained with: thousands of positions on, it is those angles that the weights know.
     pub(crate) fn new(rotary: &Rotary, d_head: usize, precision: Precision) -> Self {
-        let plain = (0..d_head / 2).map(|pair| {
+        let pairs = 0..d_head / 2;
+        let speeds = pairs.map(|pair| {
             let exponent = (2 * pair) as f32 / d_head as f32;
             let wavelength = f64::from(rotary.theta as f32).powf(exponent.into()) as f32;
-            wavelength.recip()
+            match rotary.scaling {
+                RotaryScaling::Yarn { .. } => by_pair(rotary, pair, d_head, wavelength.recip()),
+                scaling => stretched(scaling, wavelength.recip()),
+            }
         });
         Self {
-            speeds: plain
-                .map(|speed| stretched(rotary.scaling, speed))
-                .collect(),
+            speeds: speeds.collect(),
+            scale: match rotary.scaling {
+                RotaryScaling::Yarn {
+                    attention_factor, ..
+                } => attention_factor,
+                _ => 1.0,
+            },
             precision,
         }
     }
@@ -43,7 +53,7 @@ impl Angles {
         let wave = |function: fn(f64) -> f64| {
             let values: Vec<f64> = angles
                 .iter()
-                .map(|angle| f64::from(function(*angle) as f32))
+                .map(|angle| f64::from((function(*angle) * self.scale) as f32))
                 .collect();
             Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(self.precision.dtype())
         };
@@ -53,7 +63,7 @@ impl Angles {
 
 fn stretched(scaling: RotaryScaling, speed: f32) -> f32 {
     match scaling {
-        RotaryScaling::None => speed,
+        RotaryScaling::None | RotaryScaling::Yarn { .. } => speed,
         RotaryScaling::Linear { factor } => speed / factor as f32,
         RotaryScaling::Llama3 {
             factor,
@@ -70,4 +80,32 @@ fn stretched(scaling: RotaryScaling, speed: f32) -> f32 {
             (1.0 - fast) * slowed + fast * speed
         }
     }
+}
+
+/// YaRN: the pair that turns `beta` times over the first training's context is the one with
+/// `theta^(2 i / d_head) = original_context / (2 pi beta)`; before that of the fast ones speeds are kept,
+/// behind that of the slow ones they are divided, and between the two they are mixed evenly.
+fn by_pair(rotary: &Rotary, pair: usize, d_head: usize, speed: f32) -> f32 {
+    let RotaryScaling::Yarn {
+        factor,
+        beta_fast,
+        beta_slow,
+        truncate,
+        original_context,
+        ..
+    } = rotary.scaling
+    else {
+        return speed;
+    };
+    let pair_of = |beta: f64| {
+        let turns = original_context as f64 / std::f64::consts::TAU / beta;
+        turns.log(rotary.theta) * d_head as f64 / 2.0
+    };
+    let whole = |pair: f64, rounded: f64| if truncate { rounded } else { pair };
+    let (first, last) = (pair_of(beta_fast), pair_of(beta_slow));
+    let first = whole(first, first.floor()).max(0.0);
+    let last = whole(last, last.ceil()).min(d_head as f64 - 1.0);
+    let width = if last == first { 0.001 } else { last - first };
+    let slowness = ((pair as f64 - first) / width).clamp(0.0, 1.0) as f32;
+    slowness * (speed / factor as f32) + (1.0 - slowness) * speed
 }

@@ -54,6 +54,12 @@ fn language_models() -> Vec<Value> {
         llama(json!({"rope_scaling": llama3, "num_key_value_heads": 1, "head_dim": 6})),
         llama(json!({"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_theta": 1e3})),
         llama(json!({"num_key_value_heads": 4, "hidden_act": "gelu_pytorch_tanh"})),
+        llama(json!({"rope_scaling": {"type": "yarn", "factor": 4.0,
+            "original_max_position_embeddings": 16}, "head_dim": 8})),
+        llama(
+            json!({"rope_parameters": {"rope_type": "yarn", "factor": 3.0, "truncate": false,
+            "beta_fast": 2, "beta_slow": 0.25, "original_max_position_embeddings": 16}}),
+        ),
         qwen2(json!({"rope_theta": 1e6, "tie_word_embeddings": true})),
         qwen2(json!({})),
         qwen3(json!({"head_dim": 8, "tie_word_embeddings": true})),

@@ -273,7 +273,8 @@ fn what_no_decoder_here_computes_is_refused_by_name() {
     let llama = |changed| config("llama", "LlamaForCausalLM", changed);
     let qwen2 = |changed| config("qwen2", "Qwen2ForCausalLM", changed);
     let gpt2 = |changed| config("gpt2", "GPT2LMHeadModel", changed);
-    let yarn = json!({"rope_type": "yarn", "factor": 4.0});
+    let longrope = json!({"rope_type": "longrope", "factor": 4.0});
+    let betas = json!({"rope_type": "yarn", "factor": 4.0, "beta_fast": 1, "beta_slow": 2});
     let sliding = json!({"use_sliding_window": true, "sliding_window": 8, "max_window_layers": 1});
     let kinds = json!({"layer_types": ["full_attention", "sliding_attention"]});
     let rows = [
@@ -285,7 +286,8 @@ fn what_no_decoder_here_computes_is_refused_by_name() {
             config("gpt2", "GPT2DoubleHeadsModel", json!({})),
             "GPT2DoubleHeadsModel",
         ),
-        (llama(json!({"rope_parameters": yarn})), "yarn"),
+        (llama(json!({"rope_parameters": longrope})), "longrope"),
+        (llama(json!({"rope_parameters": betas})), "beta_fast"),
         (
             llama(json!({"rope_scaling": {"type": "dynamic", "factor": 2.0}})),
             "dynamic",

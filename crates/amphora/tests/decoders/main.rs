@@ -8,4 +8,5 @@ mod families;
 mod files;
 mod fixtures;
 mod peers;
+mod rotary;
 mod support;

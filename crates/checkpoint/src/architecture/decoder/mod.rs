@@ -159,7 +159,7 @@ impl DecoderConfig {
         let context = reader.size(object, spelled(object, keys.context), 2..=MAX_SIZE);
         let rotary = match family.positions {
             DecoderPositions::Table(_) => None,
-            DecoderPositions::Rotary => Some(Rotary::read(object, &mut reader)),
+            DecoderPositions::Rotary => Some(Rotary::read(object, context, &mut reader)),
         };
         if rotary.is_some() && d_head % 2 != 0 {
             reader.invalid(format!(

@@ -40,10 +40,27 @@ pub enum RotaryScaling {
         /// The first training's context.
         original_context: u64,
     },
+    /// As `Llama3`, mixed over the pairs of a head instead of their frequencies, and what attention reads
+    /// is made larger (YaRN, Peng et al. 2023).
+    Yarn {
+        /// The factor.
+        factor: f64,
+        /// Pairs before the one that turns this often over the first training's context are fast.
+        beta_fast: f64,
+        /// Pairs behind the one that turns this often over it are slow.
+        beta_slow: f64,
+        /// Whether these two are whole numbers.
+        truncate: bool,
+        /// Cosines and sines are multiplied by it.
+        attention_factor: f64,
+        /// The first training's context.
+        original_context: u64,
+    },
 }
 
 impl Rotary {
-    pub(super) fn read(object: &Map<String, Value>, reader: &mut Reader) -> Self {
+    /// Reads the keys of a model with `context` tokens at most.
+    pub(super) fn read(object: &Map<String, Value>, context: u64, reader: &mut Reader) -> Self {
         let group = |key: &str| object.get(key).filter(|value| !value.is_null());
         let spellings = [
             ("rope_parameters", group("rope_parameters")),
@@ -107,10 +124,11 @@ impl Rotary {
                     original_context: reader.size(scaling, original, 1..=MAX_SIZE),
                 }
             }
+            Some(Some("yarn")) => yarn(scaling, context, reader),
             Some(kind) => {
                 let found = kind.map_or("something else".to_owned(), |k| quoted(k).to_string());
                 reader.unsupported(format!(
-                    "`{key}`: only default, linear and llama3 are implemented, found {found}"
+                    "`{key}`: only default, linear, llama3 and yarn are implemented, found {found}"
                 ));
                 RotaryScaling::None
             }
@@ -138,7 +156,59 @@ impl Rotary {
                 "high_freq_factor": high_freq_factor,
                 "original_max_position_embeddings": original_context,
             }),
+            RotaryScaling::Yarn {
+                factor,
+                beta_fast,
+                beta_slow,
+                truncate,
+                attention_factor,
+                original_context,
+            } => json!({
+                "rope_type": "yarn",
+                "rope_theta": self.theta,
+                "factor": factor,
+                "beta_fast": beta_fast,
+                "beta_slow": beta_slow,
+                "truncate": truncate,
+                "attention_factor": attention_factor,
+                "original_max_position_embeddings": original_context,
+            }),
         }
+    }
+}
+
+/// The defaults are those of `transformers`: 32 and 1 turns, whole pairs, the context that the model has,
+/// and by how much attention is made larger follows from the factor.
+fn yarn(scaling: &Map<String, Value>, context: u64, reader: &mut Reader) -> RotaryScaling {
+    let original = "original_max_position_embeddings";
+    let original_context = reader.size_or(scaling, original, 1..=MAX_SIZE, context);
+    let mut real = |key: &str, default: f64| {
+        let positive = |real: f64| real > 0.0 && real <= 1e6;
+        reader.real_or(scaling, key, default, "a positive number", positive)
+    };
+    let factor = real("factor", context as f64 / original_context as f64);
+    let larger = |times: f64| match factor > 1.0 {
+        true => 0.1 * times * factor.ln() + 1.0,
+        false => 1.0,
+    };
+    let attention_factor = match ["mscale", "mscale_all_dim"].map(|key| real(key, 0.0)) {
+        [times, all] if times > 0.0 && all > 0.0 => larger(times) / larger(all),
+        _ => larger(1.0),
+    };
+    let attention_factor = real("attention_factor", attention_factor);
+    let [beta_fast, beta_slow] = [real("beta_fast", 32.0), real("beta_slow", 1.0)];
+    if beta_fast <= beta_slow {
+        reader.invalid(format!(
+            "`beta_fast` = {beta_fast} is not above `beta_slow` = {beta_slow}"
+        ));
+    }
+    RotaryScaling::Yarn {
+        factor,
+        beta_fast,
+        beta_slow,
+        truncate: reader.flag_or(scaling, "truncate", true),
+        attention_factor,
+        original_context,
     }
 }
 
