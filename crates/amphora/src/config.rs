@@ -9,6 +9,8 @@ use amphora_files::{OpenedFile, json};
 use bytes::Bytes;
 use serde_json::Value;
 
+/// Beside the weights of a model directory.
+pub(crate) const CONFIG: &str = "config.json";
 /// Beside the weights of an embedding model (sentence-transformers): its configuration may still name
 /// the class with a head that it was trained from.
 const EMBEDDING_MODULES: &str = "modules.json";
@@ -31,7 +33,7 @@ impl Config {
         let extension = path.extension().and_then(|extension| extension.to_str());
         let (name, value) = match extension {
             Some("yaml" | "yml") => ("config.yaml", amphora_bundle::parse_yaml(&bytes)),
-            _ => ("config.json", json::parse(&bytes)),
+            _ => (CONFIG, json::parse(&bytes)),
         };
         let value = value.map_err(|error| error.in_file(path))?;
         Ok(Self { bytes, name, value })
@@ -39,10 +41,10 @@ impl Config {
 
     /// Reads a `config.json`.
     pub(crate) fn of_json(bytes: Bytes) -> Result<Self> {
-        let value = json::parse(&bytes).map_err(|error| error.in_file("config.json"))?;
+        let value = json::parse(&bytes).map_err(|error| error.in_file(CONFIG))?;
         Ok(Self {
             bytes,
-            name: "config.json",
+            name: CONFIG,
             value,
         })
     }
@@ -56,7 +58,7 @@ impl Config {
         let bytes = json::to_pretty_bytes(&value)?.into();
         Ok(Some(Self {
             bytes,
-            name: "config.json",
+            name: CONFIG,
             value,
         }))
     }
@@ -75,24 +77,31 @@ impl Config {
         })
     }
 
-    /// The architecture it describes, without a head of logits over the vocabulary where the checkpoint
-    /// is a directory that holds an embedding model. `path` is the file it was read from, `checkpoint` the one
-    /// that carries it otherwise.
+    /// The architecture it describes, without a head where the checkpoint is a directory that holds an
+    /// embedding model. `path` is the file it was read from, `checkpoint` the one that carries it
+    /// otherwise.
     pub(crate) fn architecture(
         &self,
         path: Option<&Path>,
         checkpoint: &Path,
     ) -> Result<Architecture> {
-        let architecture = Architecture::from_config(&self.value).map_err(|error| match path {
+        let read = match checkpoint.join(EMBEDDING_MODULES).is_file() {
+            true => Architecture::without_head,
+            false => Architecture::from_config,
+        };
+        read(&self.value).map_err(|error| match path {
             Some(path) => error.in_file(path),
-            None => error
-                .in_file(checkpoint)
-                .at("the configuration inside the checkpoint")
-                .hint("name the model's configuration with --config"),
-        })?;
-        Ok(match checkpoint.join(EMBEDDING_MODULES).is_file() {
-            true => architecture.bare(),
-            false => architecture,
+            None if checkpoint.is_dir() => error.in_file(checkpoint.join(CONFIG)),
+            None => {
+                let hinted = error.hint_text().is_some();
+                let error = error
+                    .in_file(checkpoint)
+                    .at("the configuration inside the checkpoint");
+                match hinted {
+                    true => error,
+                    false => error.hint("name the model's configuration with --config"),
+                }
+            }
         })
     }
 }

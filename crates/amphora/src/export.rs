@@ -11,7 +11,7 @@ use amphora_files::{Digest, Directory, OpenedFile, RelativePath, durable};
 use amphora_onnx::{Contract, Limits, Model, write};
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{CONFIG, Config};
 use crate::output::{not_over, outside_bundles, prepare_directory};
 
 /// The data file of graphs that share their weights.
@@ -204,7 +204,7 @@ fn keep_inputs(request: &ExportRequest, checkpoint: &Checkpoint, places: &[PathB
     let mut inputs = vec![path.clone()];
     inputs.extend(request.config.clone());
     if path.is_dir() {
-        inputs.push(path.join("config.json"));
+        inputs.push(path.join(CONFIG));
         inputs.extend(checkpoint.file_names().map(|name| path.join(name)));
     }
     for output in &outputs {

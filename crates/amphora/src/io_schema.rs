@@ -11,7 +11,6 @@ use amphora_bundle::package::{
     PackageSpec,
 };
 use amphora_bundle::{Package, layout};
-use amphora_checkpoint::architecture::Architecture;
 use amphora_checkpoint::{Limits as CheckpointLimits, SavedModel, Signature, SignatureTensor};
 use amphora_error::{Error, ErrorKind, Result, quoted};
 use amphora_files::{OpenedFile, RelativePath, json};
@@ -20,11 +19,10 @@ use amphora_runtime::image::ImageConfig;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::config::{CONFIG, Config};
 use crate::inspect::description_limits;
 use crate::run::Medium;
 use crate::write_file;
-
-const CONFIG: &str = "config.json";
 
 /// What a model takes and gives.
 #[derive(Debug, Clone, Serialize)]
@@ -131,10 +129,11 @@ fn of_package(path: &Path) -> Result<IoSchema> {
 }
 
 fn of_checkpoint(path: &Path) -> Result<IoSchema> {
-    let config = json::read(path.join(CONFIG))?;
-    let model_type = config.get("model_type").and_then(Value::as_str);
+    let place = path.join(CONFIG);
+    let config = Config::read(&place)?;
+    let model_type = config.value.get("model_type").and_then(Value::as_str);
     let has = |name: &str| path.join(name).is_file();
-    let io = match Architecture::from_config(&config) {
+    let io = match config.architecture(Some(&place), path) {
         Ok(architecture) => {
             let specs = |ports: Vec<_>| -> Vec<IoSpec> {
                 let specs = ports.iter().map(amphora_export::tensor_spec);
@@ -156,7 +155,7 @@ fn of_checkpoint(path: &Path) -> Result<IoSchema> {
                 None => EffectiveIo::legacy(),
             }
         }
-        Err(error) => return Err(error.in_file(path.join(CONFIG))),
+        Err(error) => return Err(error),
     };
     Ok(IoSchema {
         path: path.to_owned(),

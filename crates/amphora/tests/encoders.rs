@@ -115,11 +115,24 @@ fn every_family_and_task_agrees_with_its_reference() {
         "Model",
         "ForSequenceClassification",
         "ForTokenClassification",
+        "ForMaskedLM",
     ];
-    let rows: Vec<_> = classes
+    let mut rows: Vec<_> = classes
         .iter()
         .flat_map(|class| [bert(class), roberta(class), distilbert(class)])
         .collect();
+    for activation in [
+        "gelu_new",
+        "gelu_pytorch_tanh",
+        "silu",
+        "tanh",
+        "gelu_python",
+    ] {
+        let mut config = bert("ForMaskedLM");
+        config["hidden_act"] = activation.into();
+        config["tie_word_embeddings"] = (activation != "silu").into();
+        rows.push(config);
+    }
     each(&rows, |config| {
         let architecture = Architecture::from_config(config).unwrap();
         let written = architecture.to_config_json(14);
@@ -181,7 +194,20 @@ fn theirs(config: &Value, checkpoint: &Checkpoint, inputs: &Inputs) -> candle_co
     });
     let object = config.as_object_mut().unwrap();
     object.extend(defaults.as_object().unwrap().clone());
+    let class = config["architectures"][0].as_str().unwrap();
+    let guesses = class.ends_with("ForMaskedLM");
     match config["model_type"].as_str().unwrap() {
+        "bert" if guesses => {
+            let config: bert::Config = serde_json::from_value(config).unwrap();
+            // The head's bias under the name that candle reads.
+            let weights = weights.rename_f(|name: &str| match name {
+                "cls.predictions.decoder.bias" => "cls.predictions.bias".to_owned(),
+                other => other.to_owned(),
+            });
+            let model = bert::BertForMaskedLM::load(weights, &config).unwrap();
+            let segments = inputs.theirs("token_type_ids");
+            model.forward(&ids, &segments, Some(&mask)).unwrap()
+        }
         "bert" => {
             let config: bert::Config = serde_json::from_value(config).unwrap();
             let model = bert::BertModel::load(weights.clone(), &config).unwrap();
@@ -190,7 +216,15 @@ fn theirs(config: &Value, checkpoint: &Checkpoint, inputs: &Inputs) -> candle_co
             let names = ["bert.pooler.dense", "classifier"];
             classified(&states, &weights, names, candle_core::Tensor::tanh)
         }
-        // The same model under another name.
+        // The same model under another name; its head leaves the bias out.
+        "roberta" if guesses => {
+            let bias = weights.get_unchecked("lm_head.bias").unwrap();
+            let config: xlm_roberta::Config = serde_json::from_value(config).unwrap();
+            let model = xlm_roberta::XLMRobertaForMaskedLM::new(&config, weights).unwrap();
+            let first = ids.zeros_like().unwrap();
+            let products = model.forward(&ids, &mask, &first, None, None, None);
+            products.unwrap().broadcast_add(&bias).unwrap()
+        }
         "roberta" => {
             let labels = config["num_labels"].as_u64().unwrap() as usize;
             let config: xlm_roberta::Config = serde_json::from_value(config).unwrap();
@@ -201,7 +235,6 @@ fn theirs(config: &Value, checkpoint: &Checkpoint, inputs: &Inputs) -> candle_co
         }
         _ => {
             let config: distilbert::Config = serde_json::from_value(config).unwrap();
-            let model = distilbert::DistilBertModel::load(weights.clone(), &config).unwrap();
             // Its mask says what is left out.
             let padding = mask
                 .eq(0_u32)
@@ -210,6 +243,11 @@ fn theirs(config: &Value, checkpoint: &Checkpoint, inputs: &Inputs) -> candle_co
                 .unwrap()
                 .unsqueeze(1)
                 .unwrap();
+            if guesses {
+                let model = distilbert::DistilBertForMaskedLM::load(weights, &config).unwrap();
+                return model.forward(&ids, &padding).unwrap();
+            }
+            let model = distilbert::DistilBertModel::load(weights.clone(), &config).unwrap();
             let states = model.forward(&ids, &padding).unwrap();
             let names = ["pre_classifier", "classifier"];
             classified(&states, &weights, names, candle_core::Tensor::relu)
@@ -237,7 +275,24 @@ fn candle_transformers_computes_the_same() {
         "vocab_size": 40, "dim": 12, "n_layers": 2, "n_heads": 4, "hidden_dim": 20,
         "max_position_embeddings": 16, "activation": "relu", "pad_token_id": 0, "num_labels": 4,
     });
-    each(&[bert, roberta, distilbert], |config| {
+    let guessing = |config: &Value, class: &str, more: Value| {
+        let mut config = config.clone();
+        config["architectures"] = json!([class]);
+        let more = more.as_object().unwrap().clone();
+        config.as_object_mut().unwrap().extend(more);
+        config
+    };
+    // candle's head of this family is one that is not tied.
+    let untied = json!({"tie_word_embeddings": false});
+    let rows = [
+        guessing(&bert, "BertForMaskedLM", untied),
+        guessing(&roberta, "RobertaForMaskedLM", json!({})),
+        guessing(&distilbert, "DistilBertForMaskedLM", json!({})),
+        bert,
+        roberta,
+        distilbert,
+    ];
+    each(&rows, |config| {
         let architecture = Architecture::from_config(config).unwrap();
         let checkpoint = seeded(&architecture);
         // The second sequence ends in padding.
@@ -294,10 +349,13 @@ fn what_no_encoder_here_computes_is_refused_by_name() {
     };
     let rows = [
         (
-            base("architectures", json!(["BertForMaskedLM"])),
+            base("architectures", json!(["BertForQuestionAnswering"])),
             "config-unsupported",
         ),
-        (base("hidden_act", json!("gelu_new")), "config-unsupported"),
+        (
+            base("hidden_act", json!("quick_gelu")),
+            "config-unsupported",
+        ),
         (
             base("position_embedding_type", json!("relative_key")),
             "config-unsupported",

@@ -120,6 +120,7 @@ fn every_form_agrees_with_its_reference() {
         vit(json!({})),
         vit(json!({"architectures": ["ViTModel"], "qkv_bias": false, "hidden_act": "relu"})),
         vit(json!({"image_size": [6, 9], "patch_size": [2, 3], "num_channels": 1})),
+        vit(json!({"hidden_act": "gelu_pytorch_tanh", "pooler_output_size": 6})),
     ];
     each(&rows, |config| {
         let architecture = Architecture::from_config(config).unwrap();

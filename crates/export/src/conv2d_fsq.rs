@@ -1,6 +1,6 @@
 //! `conv2d_fsq`: convolutions, finite scalar quantization, classifier.
 
-use amphora_checkpoint::architecture::{Activation, Conv2dFsqConfig, Convolution};
+use amphora_checkpoint::architecture::{Conv2dFsqConfig, Convolution};
 use amphora_error::Result;
 use amphora_onnx::Dtype;
 use amphora_onnx::build::{Attribute, Reduction, Value};
@@ -52,12 +52,7 @@ fn convolution(emitter: &mut Emitter<'_>, layer: &Convolution, x: &Value) -> Res
         ],
     );
     let x = emitter.batch_norm(&x, layer.norm, NORM_EPSILON)?;
-    let graph = &mut emitter.graph;
-    Ok(match layer.activation {
-        Activation::Relu => graph.unary("Relu", &x),
-        Activation::Gelu => graph.gelu(&x),
-        Activation::Silu => graph.silu(&x),
-    })
+    Ok(emitter.activate(layer.activation, &x))
 }
 
 /// Finite scalar quantization (Mentzer et al. 2023): each dimension is bounded to its number of

@@ -2,8 +2,8 @@
 //! prompt and one that goes on from its keys and values, or as one graph of hidden states.
 
 use amphora_checkpoint::architecture::{
-    DecoderActivation as Activation, DecoderConfig, DecoderPositions, DecoderTask,
-    FeedForwardModules, MatrixLayout, Norm, Projections,
+    DecoderConfig, DecoderPositions, DecoderTask, FeedForwardModules, MatrixLayout, Norm,
+    Projections,
 };
 use amphora_error::{Error, Result};
 use amphora_onnx::build::{Attribute, Value};
@@ -52,7 +52,7 @@ pub(crate) fn forward(
     match config.task {
         DecoderTask::Features => Ok(vec![x]),
         DecoderTask::CausalLm => {
-            let logits = logits(emitter, config, ids, &x)?;
+            let logits = emitter.vocabulary(&x, ids, &config.head(), None)?;
             Ok(std::iter::once(logits).chain(cache).collect())
         }
     }
@@ -152,11 +152,11 @@ fn block(
     let (hidden, last) = match modules.feed_forward {
         FeedForwardModules::Plain { inner, outer } => {
             let hidden = wide(emitter, inner)?;
-            (activate(emitter, config.activation, &hidden), outer)
+            (emitter.activate(config.activation, &hidden), outer)
         }
         FeedForwardModules::Gated { gate, up, down } => {
             let gate = wide(emitter, gate)?;
-            let gate = activate(emitter, config.activation, &gate);
+            let gate = emitter.activate(config.activation, &gate);
             let up = wide(emitter, up)?;
             (emitter.graph.binary("Mul", &gate, &up), down)
         }
@@ -246,26 +246,6 @@ fn attention(
     graph.reshape(&context, &[0, 0, heads * d_head])
 }
 
-/// The products with the rows of the head's matrix, which stays as it is stored: where it is the table
-/// of embeddings, one copy serves both.
-fn logits(
-    emitter: &mut Emitter<'_>,
-    config: &DecoderConfig,
-    ids: &Value,
-    x: &Value,
-) -> Result<Value> {
-    let head = emitter.weight(&config.head())?;
-    let graph = &mut emitter.graph;
-    let shape = graph.unary("Shape", ids);
-    let classes = graph.int64s(&[config.vocab_size as i64]);
-    let axis = [("axis", Attribute::Int(0))];
-    let shape = graph.node("Concat", &[&shape, &classes], &axis);
-    let rows = graph.reshape(x, &[-1, config.width as i64]);
-    let across = [("transB", Attribute::Int(1))];
-    let products = graph.node("Gemm", &[&rows, &head], &across);
-    Ok(graph.node("Reshape", &[&products, &shape], &[]))
-}
-
 fn norm(
     emitter: &mut Emitter<'_>,
     config: &DecoderConfig,
@@ -299,13 +279,4 @@ fn linear(
     }
     let bias = emitter.weight(&format!("{module}.bias"))?;
     Ok(emitter.graph.binary("Add", &product, &bias))
-}
-
-fn activate(emitter: &mut Emitter<'_>, activation: Activation, x: &Value) -> Value {
-    match activation {
-        Activation::Gelu => emitter.graph.gelu(x),
-        Activation::GeluTanh => emitter.graph.gelu_tanh(x),
-        Activation::Relu => emitter.graph.unary("Relu", x),
-        Activation::Silu => emitter.graph.silu(x),
-    }
 }

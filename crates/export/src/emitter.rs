@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use amphora_checkpoint::architecture::{Architecture, Head, Weights};
+use amphora_checkpoint::architecture::{Activation, Architecture, Head, Weights};
 use amphora_checkpoint::{Checkpoint, Dtype as Stored, Format, Tensor};
 use amphora_error::{Error, Result};
 use amphora_onnx::Dtype;
@@ -172,6 +172,46 @@ impl<'a> Emitter<'a> {
     pub(crate) fn rms_norm(&mut self, x: &Value, module: &str, epsilon: f64) -> Result<Value> {
         let weight = self.weight(&format!("{module}.weight"))?;
         Ok(self.graph.rms_norm(x, &weight, epsilon as f32))
+    }
+
+    /// Logits over the vocabulary for a sequence like `ids`: the products with the rows of a matrix, which
+    /// stays as it is stored, since it may be the table of embeddings as well.
+    pub(crate) fn vocabulary(
+        &mut self,
+        x: &Value,
+        ids: &Value,
+        rows: &str,
+        bias: Option<&str>,
+    ) -> Result<Value> {
+        let &[classes, width] = self.weights.required(rows)?.shape() else {
+            return Err(Error::internal(
+                "matrix-rank",
+                format!("{rows} is not a matrix"),
+            ));
+        };
+        let rows = self.weight(rows)?;
+        let bias = bias.map(|bias| self.weight(bias)).transpose()?;
+        let graph = &mut self.graph;
+        let shape = graph.unary("Shape", ids);
+        let classes = graph.int64s(&[classes as i64]);
+        let axis = [("axis", Attribute::Int(0))];
+        let shape = graph.node("Concat", &[&shape, &classes], &axis);
+        let x = graph.reshape(x, &[-1, width as i64]);
+        let across = [("transB", Attribute::Int(1))];
+        let inputs: Vec<&Value> = [&x, &rows].into_iter().chain(&bias).collect();
+        let products = graph.node("Gemm", &inputs, &across);
+        Ok(graph.node("Reshape", &[&products, &shape], &[]))
+    }
+
+    /// An element-wise function.
+    pub(crate) fn activate(&mut self, activation: Activation, x: &Value) -> Value {
+        match activation {
+            Activation::Gelu => self.graph.gelu(x),
+            Activation::GeluTanh => self.graph.gelu_tanh(x),
+            Activation::Relu => self.graph.unary("Relu", x),
+            Activation::Silu => self.graph.silu(x),
+            Activation::Tanh => self.graph.unary("Tanh", x),
+        }
     }
 
     /// The linear heads over the same features, one result each.

@@ -1,8 +1,6 @@
 //! `bert`, `roberta`, `distilbert`: post-norm text encoders, with a classifier where the class has one.
 
-use amphora_checkpoint::architecture::{
-    EncoderActivation as Activation, EncoderConfig, EncoderTask, Positions,
-};
+use amphora_checkpoint::architecture::{EncoderConfig, EncoderTask, Positions};
 use amphora_error::{Error, Result};
 use amphora_onnx::Dtype;
 use amphora_onnx::build::{Attribute, Value};
@@ -47,8 +45,16 @@ pub(crate) fn forward(
             let axis = ("axis", Attribute::Int(1));
             let first = emitter.graph.node("Gather", &[&x, &first], &[axis]);
             let dense = emitter.linear(&first, classifier.dense)?;
-            let active = activate(emitter, classifier.activation, &dense);
+            let active = emitter.activate(classifier.activation, &dense);
             emitter.linear(&active, classifier.output)?
+        }
+        EncoderTask::MaskedLm { .. } => {
+            let head = &config.family.masked_lm;
+            let [weight, bias] = ["weight", "bias"].map(|part| format!("{}.{part}", head.dense));
+            let dense = emitter.affine(&x, &weight, &bias)?;
+            let active = emitter.activate(config.masked_lm_activation(), &dense);
+            let normed = emitter.layer_norm(&active, head.norm, config.layer_norm_eps)?;
+            emitter.vocabulary(&normed, ids, &config.masked_lm_rows(), Some(head.bias))?
         }
     };
     Ok(vec![result])
@@ -61,7 +67,7 @@ fn embeddings(
     segments: Option<&Value>,
 ) -> Result<Value> {
     let name = |table: &str| config.module(&format!("embeddings.{table}"));
-    let words = emitter.weight(&name("word_embeddings.weight"))?;
+    let words = emitter.weight(&config.words())?;
     let positions = emitter.weight(&name("position_embeddings.weight"))?;
     let axis = [("axis", Attribute::Int(0))];
     let mut x = emitter.graph.node("Gather", &[&words, ids], &axis);
@@ -131,17 +137,9 @@ fn block(
     let norm = config.layer_module(layer, names.attended_norm);
     let x = emitter.layer_norm(&x, &norm, config.layer_norm_eps)?;
     let inner = affine(emitter, &x, names.inner)?;
-    let inner = activate(emitter, config.activation, &inner);
+    let inner = emitter.activate(config.activation, &inner);
     let outer = affine(emitter, &inner, names.outer)?;
     let x = emitter.graph.binary("Add", &outer, &x);
     let norm = config.layer_module(layer, names.outer_norm);
     emitter.layer_norm(&x, &norm, config.layer_norm_eps)
-}
-
-fn activate(emitter: &mut Emitter<'_>, activation: Activation, x: &Value) -> Value {
-    match activation {
-        Activation::Gelu => emitter.graph.gelu(x),
-        Activation::Relu => emitter.graph.unary("Relu", x),
-        Activation::Tanh => emitter.graph.unary("Tanh", x),
-    }
 }

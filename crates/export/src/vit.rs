@@ -1,6 +1,6 @@
 //! `vit`: patches of a picture as a sequence, pre-norm layers, and a classifier where the class has one.
 
-use amphora_checkpoint::architecture::{EncoderActivation, VitConfig};
+use amphora_checkpoint::architecture::VitConfig;
 use amphora_error::Result;
 use amphora_onnx::build::{Attribute, Value};
 
@@ -92,11 +92,7 @@ fn block(emitter: &mut Emitter<'_>, config: &VitConfig, layer: u64, x: &Value) -
     let x = emitter.graph.binary("Add", &attended, x);
     let normed = emitter.layer_norm(&x, &name("layernorm_after"), eps)?;
     let inner = affine(emitter, &normed, "intermediate.dense")?;
-    let inner = match config.activation {
-        EncoderActivation::Gelu => emitter.graph.gelu(&inner),
-        EncoderActivation::Relu => emitter.graph.unary("Relu", &inner),
-        EncoderActivation::Tanh => emitter.graph.unary("Tanh", &inner),
-    };
+    let inner = emitter.activate(config.activation, &inner);
     let outer = affine(emitter, &inner, "output.dense")?;
     Ok(emitter.graph.binary("Add", &outer, &x))
 }

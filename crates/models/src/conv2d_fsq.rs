@@ -4,7 +4,7 @@ use amphora_checkpoint::architecture::{Activation, Conv2dFsqConfig, Convolution}
 use amphora_error::Result;
 use candle_core::{D, DType, Tensor};
 
-use crate::layers::{LayerNorm, Linear, evaluating, round_half_even, softmax};
+use crate::layers::{LayerNorm, Linear, activate, evaluating, round_half_even, softmax};
 use crate::weights::{Weights, size};
 
 pub(crate) struct Conv2dFsq {
@@ -179,10 +179,6 @@ impl Stage {
             .broadcast_div(&channel(&(&self.variance + BATCH_NORM_EPS)?.sqrt()?)?)?
             .broadcast_mul(&channel(&self.scale)?)?
             .broadcast_add(&channel(&self.shift)?)?;
-        match self.activation {
-            Activation::Relu => x.relu(),
-            Activation::Gelu => x.gelu_erf(),
-            Activation::Silu => x.silu(),
-        }
+        activate(self.activation, &x)
     }
 }

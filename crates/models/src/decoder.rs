@@ -2,13 +2,13 @@
 //! values.
 
 use amphora_checkpoint::architecture::{
-    DecoderActivation as Activation, DecoderConfig, DecoderPositions, DecoderTask,
-    FeedForwardModules, MatrixLayout, Norm, Projections,
+    Activation, DecoderConfig, DecoderPositions, DecoderTask, FeedForwardModules, MatrixLayout,
+    Norm, Projections,
 };
 use amphora_error::Result;
 use candle_core::{D, DType, Device, Tensor};
 
-use crate::layers::{LayerNorm, Linear, RmsNorm, embed, evaluating, softmax};
+use crate::layers::{LayerNorm, Linear, RmsNorm, activate, embed, evaluating, softmax};
 use crate::rotary::Angles;
 use crate::weights::{Weights, size};
 
@@ -322,18 +322,4 @@ fn linear(config: &DecoderConfig, weights: &Weights<'_>, name: &str, bias: bool)
         linear.weight = turned.map_err(evaluating("a weight"))?;
     }
     Ok(linear)
-}
-
-/// The tanh form of GELU is spelled out: candle's own multiplies in another order.
-fn activate(activation: Activation, x: &Tensor) -> candle_core::Result<Tensor> {
-    match activation {
-        Activation::Gelu => x.gelu_erf(),
-        Activation::GeluTanh => {
-            let inner = (x + (x.powf(3.0)? * 0.044_715)?)?;
-            let bent = (inner * (2.0 / std::f64::consts::PI).sqrt())?.tanh()?;
-            (x * 0.5)? * (bent + 1.0)?
-        }
-        Activation::Relu => x.relu(),
-        Activation::Silu => x / (x.neg()?.exp()? + 1.0)?,
-    }
 }

@@ -1,12 +1,10 @@
 //! `bert`, `roberta`, `distilbert`: token, position and segment embeddings, then post-norm layers.
 
-use amphora_checkpoint::architecture::{
-    EncoderActivation as Activation, EncoderConfig, EncoderTask, Positions,
-};
+use amphora_checkpoint::architecture::{Activation, EncoderConfig, EncoderTask, Positions};
 use amphora_error::Result;
 use candle_core::{Device, Tensor};
 
-use crate::layers::{LayerNorm, Linear, attention, embed, evaluating};
+use crate::layers::{LayerNorm, Linear, activate, attention, embed, evaluating};
 use crate::weights::{Weights, size};
 
 pub(crate) struct Encoder {
@@ -38,6 +36,7 @@ enum Head {
     Features,
     Sequence(Linear, Activation, Linear),
     Tokens(Linear),
+    Vocabulary(Linear, Activation, LayerNorm, Linear),
 }
 
 impl Encoder {
@@ -61,7 +60,7 @@ impl Encoder {
         });
         let classifier = &config.family.classifier;
         Ok(Self {
-            words: weights.tensor(&embedding("word_embeddings.weight"))?,
+            words: weights.tensor(&config.words())?,
             positions: weights.tensor(&embedding("position_embeddings.weight"))?,
             kinds: match config.segments {
                 0 => None,
@@ -85,6 +84,19 @@ impl Encoder {
                 EncoderTask::TokenClassification { .. } => {
                     Head::Tokens(weights.linear("classifier")?)
                 }
+                EncoderTask::MaskedLm { .. } => {
+                    let head = &config.family.masked_lm;
+                    let logits = Linear {
+                        weight: weights.tensor(&config.masked_lm_rows())?,
+                        bias: Some(weights.tensor(head.bias)?),
+                    };
+                    Head::Vocabulary(
+                        weights.linear(head.dense)?,
+                        config.masked_lm_activation(),
+                        weights.layer_norm(head.norm, eps)?,
+                        logits,
+                    )
+                }
             },
         })
     }
@@ -99,7 +111,7 @@ impl Encoder {
     ) -> Result<Vec<(String, Tensor)>> {
         let name = match self.head {
             Head::Features => "last_hidden_state",
-            Head::Sequence(..) | Head::Tokens(_) => "logits",
+            Head::Sequence(..) | Head::Tokens(_) | Head::Vocabulary(..) => "logits",
         };
         let answer = self
             .answer(ids, mask, segments)
@@ -130,6 +142,10 @@ impl Encoder {
         match &self.head {
             Head::Features => Ok(x),
             Head::Tokens(linear) => linear.forward(&x),
+            Head::Vocabulary(dense, activation, norm, logits) => {
+                let hidden = activate(*activation, &dense.forward(&x)?)?;
+                logits.forward(&norm.forward(&hidden)?)
+            }
             Head::Sequence(dense, activation, output) => {
                 let first = x.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?;
                 output.forward(&activate(*activation, &dense.forward(&first)?)?)
@@ -187,13 +203,5 @@ impl Layer {
             .forward(&(self.attended.forward(&mixed)? + x)?)?;
         let inner = activate(activation, &self.inner.forward(&x)?)?;
         self.outer_norm.forward(&(self.outer.forward(&inner)? + x)?)
-    }
-}
-
-fn activate(activation: Activation, x: &Tensor) -> candle_core::Result<Tensor> {
-    match activation {
-        Activation::Gelu => x.gelu_erf(),
-        Activation::Relu => x.relu(),
-        Activation::Tanh => x.tanh(),
     }
 }

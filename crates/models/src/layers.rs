@@ -3,6 +3,7 @@
 //! candle's own LayerNorm and RMSNorm take an f32 epsilon or refuse f64, and its `round` rounds
 //! half away from zero; the three are therefore spelled out here.
 
+use amphora_checkpoint::architecture::Activation;
 use amphora_error::Error;
 use candle_core::{D, DType, Device, Tensor};
 
@@ -116,6 +117,22 @@ pub(crate) fn attention(
         .matmul(&k.transpose(D::Minus1, D::Minus2)?.contiguous()?)?
         / width.sqrt())?;
     softmax(&scores.broadcast_add(bias)?)?.matmul(&v.contiguous()?)
+}
+
+/// An element-wise function. The tanh form of GELU is spelled out: candle's own multiplies in another
+/// order.
+pub(crate) fn activate(activation: Activation, x: &Tensor) -> candle_core::Result<Tensor> {
+    match activation {
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluTanh => {
+            let inner = (x + (x.powf(3.0)? * 0.044_715)?)?;
+            let bent = (inner * (2.0 / std::f64::consts::PI).sqrt())?.tanh()?;
+            (x * 0.5)? * (bent + 1.0)?
+        }
+        Activation::Relu => x.relu(),
+        Activation::Silu => x / (x.neg()?.exp()? + 1.0)?,
+        Activation::Tanh => x.tanh(),
+    }
 }
 
 /// The mean over time of the positions whose mask is 1: `[batch, time, d]` to `[batch, d]`. A row

@@ -1,10 +1,10 @@
 //! `vit`: patches of a picture as a sequence, then pre-norm layers.
 
-use amphora_checkpoint::architecture::{EncoderActivation, VitConfig};
+use amphora_checkpoint::architecture::{Activation, VitConfig};
 use amphora_error::Result;
 use candle_core::{Device, Tensor};
 
-use crate::layers::{LayerNorm, Linear, attention, evaluating};
+use crate::layers::{LayerNorm, Linear, activate, attention, evaluating};
 use crate::weights::{Weights, size};
 
 pub(crate) struct Vit {
@@ -19,7 +19,7 @@ pub(crate) struct Vit {
     layers: Vec<Layer>,
     norm: LayerNorm,
     attention_heads: usize,
-    activation: EncoderActivation,
+    activation: Activation,
     classifier: Option<Linear>,
 }
 
@@ -123,7 +123,7 @@ impl Layer {
         &self,
         x: &Tensor,
         heads: usize,
-        activation: EncoderActivation,
+        activation: Activation,
     ) -> candle_core::Result<Tensor> {
         let (batch, time, width) = x.dims3()?;
         let normed = self.before.forward(x)?;
@@ -144,11 +144,7 @@ impl Layer {
         .reshape((batch, time, width))?;
         let x = (self.attended.forward(&mixed)? + x)?;
         let inner = self.inner.forward(&self.after.forward(&x)?)?;
-        let inner = match activation {
-            EncoderActivation::Gelu => inner.gelu_erf()?,
-            EncoderActivation::Relu => inner.relu()?,
-            EncoderActivation::Tanh => inner.tanh()?,
-        };
+        let inner = activate(activation, &inner)?;
         self.outer.forward(&inner)? + x
     }
 }

@@ -8,11 +8,8 @@ use amphora_files::{Directory, OpenedFile, RelativePath};
 use amphora_runtime::text::TokenizerFiles;
 use bytes::Bytes;
 
-use crate::config::Config;
+use crate::config::{CONFIG, Config};
 use crate::source::MAX_BESIDE;
-
-/// The configuration, which is an asset of its own.
-const CONFIG: &str = "config.json";
 
 /// The files that are taken besides those of a tokenizer, as the Hugging Face Hub and
 /// `sentence-transformers` name them.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use amphora_bundle::manifest::{Graph, Postprocessing, Preprocessing};
+use amphora_checkpoint::architecture::{Architecture, EncoderTask};
 use amphora_error::Result;
 use amphora_files::{RelativePath, json};
 use amphora_runtime::image::ImageConfig;
@@ -46,7 +47,8 @@ impl Processing {
         if !embedding.is_empty() {
             outputs.insert(HIDDEN, embedding);
         }
-        if files.assets.labels.is_some() && subject.parts.len() == 1 {
+        let classifies = subject.parts.len() == 1 && !guesses_tokens(subject);
+        if files.assets.labels.is_some() && classifies {
             let steps = vec![
                 Postprocessing::Softmax { temperature: None },
                 Postprocessing::Labels { top_k: None },
@@ -81,6 +83,15 @@ impl Processing {
     pub(super) fn prepares_pictures(&self) -> bool {
         self.image.is_some()
     }
+}
+
+/// Whether the logits are those of the tokens of the vocabulary, for which a configuration's labels are not.
+fn guesses_tokens(subject: &Subject) -> bool {
+    let architecture = subject.graph.as_ref().map(|graph| &graph.architecture);
+    let Some(Architecture::Encoder(config)) = architecture else {
+        return false;
+    };
+    matches!(config.task, EncoderTask::MaskedLm { .. })
 }
 
 fn text(config: &Value, files: &TokenizerFiles) -> Result<Option<Preprocessing>> {

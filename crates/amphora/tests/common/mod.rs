@@ -17,13 +17,11 @@ use serde_json::json;
 /// A checkpoint of an architecture with weights that a formula gives: around 1 for normalizations and
 /// variances, else around 0, matrices small enough that nothing grows from layer to layer.
 pub(crate) fn seeded(architecture: &Architecture) -> Checkpoint {
-    let mut header = serde_json::Map::new();
-    let mut data: Vec<u8> = Vec::new();
+    let mut tensors = Vec::new();
     for (place, parameter) in architecture.parameters().into_iter().enumerate() {
         if parameter.optional {
             continue;
         }
-        let start = data.len();
         let count = parameter.shape.iter().product::<u64>();
         let inputs = parameter.shape.iter().skip(1).product::<u64>() as f64;
         let (center, spread) = match (parameter.shape.len(), parameter.name.as_str()) {
@@ -31,21 +29,43 @@ pub(crate) fn seeded(architecture: &Architecture) -> Checkpoint {
             (1, _) => (0.0, 0.3),
             _ => (0.0, (3.0 / inputs).sqrt().min(0.5)),
         };
-        for index in 0..count {
-            let angle = (place as f64 + 1.0) * 0.7 + index as f64 * 1.3;
-            let value = center + spread * angle.sin();
-            data.extend((value as f32).to_le_bytes());
-        }
-        header.insert(
-            parameter.name,
-            json!({"dtype": "F32", "shape": parameter.shape, "data_offsets": [start, data.len()]}),
-        );
+        let value = |index: u64| {
+            let number = noise(((place as u64 + 1) << 32) + index);
+            ((center + spread * number) as f32).to_le_bytes()
+        };
+        let data = (0..count).flat_map(value).collect();
+        tensors.push((parameter.name, parameter.shape, data));
+    }
+    Checkpoint::from_bytes(safetensors(tensors).into(), &Limits::default()).unwrap()
+}
+
+/// A number from -1 to 1 for each seed (Steele et al. 2014, SplitMix64). Sines would not do: two tables of
+/// them cancel each other out somewhere, and a normalization makes rounding errors of what is left.
+fn noise(seed: u64) -> f64 {
+    let mut z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    (z >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+}
+
+/// A safetensors file of float32 tensors: name, shape and bytes of each.
+pub(crate) fn safetensors(
+    tensors: impl IntoIterator<Item = (String, Vec<u64>, Vec<u8>)>,
+) -> Vec<u8> {
+    let mut header = serde_json::Map::new();
+    let mut data: Vec<u8> = Vec::new();
+    for (name, shape, bytes) in tensors {
+        let start = data.len();
+        data.extend(bytes);
+        let entry = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
+        header.insert(name, entry);
     }
     let header = serde_json::Value::from(header).to_string();
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend(header.bytes());
     file.extend(data);
-    Checkpoint::from_bytes(file.into(), &Limits::default()).unwrap()
+    file
 }
 
 /// The export of an architecture in rten.

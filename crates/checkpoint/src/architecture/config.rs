@@ -250,6 +250,12 @@ impl Reader {
             .collect()
     }
 
+    /// Whether every value so far is what the configuration says: what does not fit a value that stands
+    /// in for another is no fault.
+    pub(super) fn is_sound(&self) -> bool {
+        self.invalid.is_empty()
+    }
+
     /// Records a value that is missing, mistyped or out of range.
     pub(super) fn invalid(&mut self, fault: impl Into<String>) {
         self.invalid.push(fault.into());
@@ -267,7 +273,7 @@ impl Reader {
                 "config-invalid",
                 format!("the configuration of the {model_type} model is not valid"),
             )
-            .faults(self.invalid));
+            .faults([self.invalid, self.unsupported].concat()));
         }
         if !self.unsupported.is_empty() {
             return Err(Error::unsupported(
@@ -282,7 +288,7 @@ impl Reader {
 }
 
 /// A value for an error message: scalars as they are, containers by their kind.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => quoted(text).to_string(),
         Value::Array(list) => format!("a list of {}", list.len()),

@@ -7,7 +7,7 @@ use amphora_error::Result;
 use serde_json::{Map, Value};
 
 use super::config::{MAX_SIZE, Reader};
-use super::{Axis, Parameter, Port, Values, layer_norm, linear};
+use super::{Activation, Axis, Parameter, Port, Values, layer_norm, linear};
 use crate::Tensor;
 
 /// Channels after each convolution.
@@ -295,15 +295,4 @@ pub struct Convolution {
     pub padding: u64,
     /// Groups of channels.
     pub groups: u64,
-}
-
-/// An activation function of a [`Convolution`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// `max(x, 0)`.
-    Relu,
-    /// `x * (1 + erf(x / sqrt(2))) / 2`, the exact form.
-    Gelu,
-    /// `x * sigmoid(x)`.
-    Silu,
 }

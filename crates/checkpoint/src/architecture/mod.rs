@@ -27,6 +27,7 @@
 //! a computation this crate does not know (`"activation": "tanh"`) is refused by name, never
 //! ignored. Exporters and reference models both start from these types, and share nothing else.
 
+mod activation;
 mod config;
 mod conv2d_fsq;
 mod decoder;
@@ -41,14 +42,14 @@ mod urm;
 mod vit;
 mod weights;
 
-pub use conv2d_fsq::{Activation, Conv2dFsqConfig, Convolution};
+pub use activation::Activation;
+pub use conv2d_fsq::{Conv2dFsqConfig, Convolution};
 pub use decoder::{
-    DecoderActivation, DecoderConfig, DecoderFamily, DecoderPositions, DecoderTask,
-    FeedForwardModules, LayerModules, MatrixLayout, Norm, Projections, Rotary, RotaryScaling,
+    DecoderConfig, DecoderFamily, DecoderPositions, DecoderTask, FeedForwardModules, LayerModules,
+    MatrixLayout, Norm, Projections, Rotary, RotaryScaling,
 };
 pub use encoder::{
-    Activation as EncoderActivation, Classifier, EncoderConfig, EncoderFamily, EncoderTask, Layer,
-    Positions, Segments,
+    Classifier, EncoderConfig, EncoderFamily, EncoderTask, Layer, MaskedLm, Positions, Segments,
 };
 pub use mlp::{MlpConfig, MlpLayer};
 pub use ports::{Axis, GraphRole, Port, Values};
@@ -208,6 +209,20 @@ impl Architecture {
         }
     }
 
+    /// [`Self::from_config`] of the model without a head, whatever class the configuration names: the
+    /// hidden states that embeddings are pooled from.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::from_config`].
+    pub fn without_head(config: &Value) -> Result<Self> {
+        let mut config = config.clone();
+        if let Some(object) = config.as_object_mut() {
+            object.remove("architectures");
+        }
+        Self::from_config(&config)
+    }
+
     /// The `model_type`, one of [`Self::MODEL_TYPES`].
     pub fn model_type(&self) -> &'static str {
         match self {
@@ -245,18 +260,6 @@ impl Architecture {
     /// are sound, but they do not describe the same model. The fault list names every tensor.
     pub fn bind<'a>(&self, checkpoint: &'a Checkpoint) -> Result<Weights<'a>> {
         Weights::bind(self, checkpoint)
-    }
-
-    /// The model without its head of logits over the vocabulary, where it has one: the hidden states
-    /// that embeddings are pooled from.
-    pub fn bare(self) -> Self {
-        match self {
-            Self::Decoder(config) => Self::Decoder(DecoderConfig {
-                task: DecoderTask::Features,
-                ..config
-            }),
-            other => other,
-        }
     }
 
     /// The graphs that the model is exported as, in the order of their use.
@@ -323,8 +326,19 @@ impl Architecture {
     /// checkpoint may leave out or add.
     fn prefix(&self) -> Option<&'static str> {
         match self {
+            Self::Encoder(config) => Some(config.family.prefix),
             Self::Decoder(config) => Some(config.family.prefix),
+            Self::Vit(_) => Some("vit"),
             _ => None,
+        }
+    }
+
+    /// Tensors that a checkpoint may hold twice: the copy, and what it is a copy of.
+    fn copies(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Encoder(config) => config.copies(),
+            Self::Decoder(config) => config.copies(),
+            _ => Vec::new(),
         }
     }
 

@@ -6,8 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::config::{MAX_DEPTH, MAX_SIZE, Reader};
 use super::{
-    Axis, EncoderActivation, Head, Parameter, Port, Values, image_input, image_labels, layer_norm,
-    linear,
+    Activation, Axis, Head, Parameter, Port, Values, image_input, image_labels, layer_norm, linear,
 };
 
 /// Longest sequence of patches accepted: attention over it takes quadratic memory.
@@ -25,7 +24,7 @@ pub struct VitConfig {
     /// Width inside the feed-forward layers.
     pub inner: u64,
     /// Between the feed-forward layers.
-    pub activation: EncoderActivation,
+    pub activation: Activation,
     /// Epsilon of the layer normalizations.
     pub layer_norm_eps: f64,
     /// Channels, height and width of a picture.
@@ -34,6 +33,8 @@ pub struct VitConfig {
     pub patch: [u64; 2],
     /// Whether queries, keys and values have a bias.
     pub qkv_bias: bool,
+    /// Results of the pooler that a checkpoint may hold, of which no output comes.
+    pub pooled: u64,
     /// Classes, where the class has a classifier: then `logits` come out, else `last_hidden_state`.
     pub labels: Option<u64>,
 }
@@ -43,7 +44,7 @@ impl VitConfig {
         let mut reader = Reader::default();
         let width = reader.size_or(object, "hidden_size", 1..=MAX_SIZE, 768);
         let attention_heads = reader.size_or(object, "num_attention_heads", 1..=MAX_SIZE, 12);
-        if width % attention_heads != 0 {
+        if reader.is_sound() && width % attention_heads != 0 {
             reader.invalid(format!(
                 "the width {width} is not a multiple of the {attention_heads} attention heads"
             ));
@@ -57,22 +58,8 @@ impl VitConfig {
                 "`patch_size`: patches do not divide the picture into 1 to {MAX_PATCHES} parts"
             ));
         }
-        let activation = match object.get("hidden_act").map(Value::as_str) {
-            None | Some(Some("gelu")) => EncoderActivation::Gelu,
-            Some(Some("relu")) => EncoderActivation::Relu,
-            Some(_) => {
-                reader.unsupported("`hidden_act`: only gelu and relu are implemented");
-                EncoderActivation::Gelu
-            }
-        };
-        let qkv_bias = match object.get("qkv_bias") {
-            None | Some(Value::Null | Value::Bool(true)) => true,
-            Some(Value::Bool(false)) => false,
-            Some(_) => {
-                reader.invalid("`qkv_bias` is neither true nor false");
-                true
-            }
-        };
+        let activation = Activation::read(&mut reader, object, "hidden_act", Activation::Gelu);
+        let qkv_bias = reader.flag_or(object, "qkv_bias", true);
         let class = object.get("architectures").and_then(|list| list.get(0));
         let labels = match class.and_then(Value::as_str) {
             None | Some("ViTModel") => None,
@@ -94,6 +81,7 @@ impl VitConfig {
             input,
             patch,
             qkv_bias,
+            pooled: reader.size_or(object, "pooler_output_size", 1..=MAX_SIZE, width),
             labels,
         };
         reader.finish("vit", config)
@@ -150,7 +138,7 @@ impl VitConfig {
             parameters.extend(linear(&name("output.dense"), self.inner, d));
         }
         parameters.extend(layer_norm(&self.module("layernorm"), d));
-        let pooler = linear(&self.module("pooler.dense"), d, d);
+        let pooler = linear(&self.module("pooler.dense"), d, self.pooled);
         parameters.extend(pooler.map(|p| Parameter::optional(p.name, p.shape)));
         if let Some(labels) = self.labels {
             parameters.extend(linear("classifier", d, labels));
@@ -193,15 +181,13 @@ impl VitConfig {
             "num_hidden_layers": self.layers,
             "num_attention_heads": self.attention_heads,
             "intermediate_size": self.inner,
-            "hidden_act": match self.activation {
-                EncoderActivation::Relu => "relu",
-                EncoderActivation::Gelu | EncoderActivation::Tanh => "gelu",
-            },
+            "hidden_act": self.activation.word(),
             "layer_norm_eps": self.layer_norm_eps,
             "num_channels": self.input[0],
             "image_size": [self.input[1], self.input[2]],
             "patch_size": self.patch,
             "qkv_bias": self.qkv_bias,
+            "pooler_output_size": self.pooled,
             "num_labels": self.labels,
         })
     }

@@ -54,8 +54,8 @@ impl<'a> Weights<'a> {
         if let (Architecture::Conv2dFsq(config), true) = (architecture, faults.is_empty()) {
             faults = config.quantizer_faults(tensors);
         }
-        if let (Architecture::Decoder(config), true) = (architecture, faults.is_empty()) {
-            faults.extend(config.head_fault(&weights));
+        if faults.is_empty() {
+            faults = weights.copy_faults(&architecture.copies());
         }
         if faults.is_empty() {
             return Ok(weights);
@@ -76,15 +76,33 @@ impl<'a> Weights<'a> {
         self.tensors.get(&self.stored_name(name)?)
     }
 
-    /// What the checkpoint calls a parameter: as it is, or with the prefix added or removed.
+    /// What the checkpoint calls a parameter: as it is, with the prefix added or removed, or in the
+    /// spelling of TensorFlow.
     fn stored_name(&self, name: &str) -> Option<String> {
-        if self.tensors.contains_key(name) {
-            return Some(name.to_owned());
-        }
-        let prefix = self.prefix?;
-        let bare = name.strip_prefix(prefix).and_then(|r| r.strip_prefix('.'));
-        let other = bare.map_or_else(|| format!("{prefix}.{name}"), str::to_owned);
-        self.tensors.contains_key(&other).then_some(other)
+        let other = self.prefix.map(|prefix| {
+            let bare = name.strip_prefix(prefix).and_then(|r| r.strip_prefix('.'));
+            bare.map_or_else(|| format!("{prefix}.{name}"), str::to_owned)
+        });
+        let names = std::iter::once(name.to_owned()).chain(other);
+        let spellings =
+            names.flat_map(|name| [converted_name(&name), Some(name)].into_iter().rev());
+        let mut spellings = spellings.flatten();
+        spellings.find(|name| self.tensors.contains_key(name))
+    }
+
+    /// Tensors that are stored twice must be the same both times: the model has only one of them.
+    fn copy_faults(&self, copies: &[(&str, String)]) -> Vec<String> {
+        let fault = |(copy, of): &(&str, String)| {
+            let (stored, original) = (self.get(copy)?, self.get(of)?);
+            match (stored.data(), original.data()) {
+                (Err(error), _) | (_, Err(error)) => Some(error.to_string()),
+                (Ok(a), Ok(b)) if stored.dtype() == original.dtype() && a == b => None,
+                _ => Some(format!(
+                    "{copy} differs from {of}, which it is in a model with `tie_word_embeddings`"
+                )),
+            }
+        };
+        copies.iter().filter_map(fault).collect()
     }
 
     /// The tensor of a required parameter.
@@ -100,6 +118,17 @@ impl<'a> Weights<'a> {
             )
         })
     }
+}
+
+/// What the weights of a layer normalization are called in checkpoints that came from TensorFlow, such
+/// as those that BERT was published with.
+fn converted_name(name: &str) -> Option<String> {
+    const SPELLINGS: [[&str; 2]; 2] = [[".weight", ".gamma"], [".bias", ".beta"]];
+    let spelled = |[ours, theirs]: [&str; 2]| {
+        let module = name.strip_suffix(ours)?;
+        (module.ends_with("LayerNorm")).then(|| format!("{module}{theirs}"))
+    };
+    SPELLINGS.into_iter().find_map(spelled)
 }
 
 /// Whether a tensor is PyTorch's count of training batches, a list of positions or a causal mask, the

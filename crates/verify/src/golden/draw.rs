@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use amphora_checkpoint::architecture::{Architecture, DecoderConfig, Segments};
+use amphora_checkpoint::architecture::{Architecture, DecoderConfig, EncoderTask, Segments};
 use amphora_error::{Error, Result, quoted};
 use amphora_models::{Array, Data};
 
@@ -15,6 +15,8 @@ const LONGEST: usize = 1024;
 const SHORT: u64 = 16;
 /// Longest prompt drawn for a language model, whose logits are kept for every token.
 const LONGEST_PROMPT: u64 = 64;
+/// Tokens that follow a prompt that stands alone.
+const CONTINUATION: u64 = 3;
 /// Nonzero features of a realistic planner input.
 const ACTIVE_FEATURES: u64 = 60;
 /// Samples per second of the sensor windows.
@@ -51,7 +53,13 @@ pub(super) fn draw(architecture: &Architecture, cases: usize) -> Result<Vec<Draw
         }
         Architecture::Encoder(config) => {
             let (vocabulary, padding) = (config.vocab_size, config.pad_id);
-            let mut drawn = tokens(&mut random, vocabulary, padding, config.max_len(), cases)?;
+            let (longest, cases) = match config.task {
+                EncoderTask::MaskedLm { .. } => {
+                    within_room(vocabulary.saturating_mul(8), config.max_len(), cases)?
+                }
+                _ => (config.max_len(), cases),
+            };
+            let mut drawn = tokens(&mut random, vocabulary, padding, longest, cases)?;
             if config.family.segments == Segments::Input {
                 for batch in &mut drawn {
                     segments(&mut random, config.segments, batch)?;
@@ -129,8 +137,11 @@ fn tokens(
     let longest = to_usize(max_len)?.min(LONGEST);
     let short = max_len.min(SHORT);
     let one_is_long = cases > 4 && longest as u64 > short;
-    let lengths = (0..cases - usize::from(one_is_long))
+    let rows = cases - usize::from(one_is_long);
+    let lengths = (0..rows)
         .map(|case| match case {
+            // Of few, one is long enough for tokens to see each other.
+            0..3 if rows <= 3 && case + 1 == rows => to_usize(short),
             0..3 => to_usize((case as u64 + 1).min(short)),
             _ => to_usize(random.range(4.min(short), short + 1)),
         })
@@ -142,28 +153,39 @@ fn tokens(
     Ok(batches)
 }
 
-/// Prompts for a language model: fewer and shorter ones where the logits of a token, or what is kept of it,
-/// take much room.
+/// Prompts for a language model.
 fn prompts(random: &mut Random, config: &DecoderConfig, cases: usize) -> Result<Vec<Drawn>> {
     let kept = 2 * config.layers * config.kv_heads * config.d_head;
     let token = config.vocab_size.saturating_mul(8) + kept.saturating_mul(12);
-    let affordable = (MAX_BYTES / token / 2).max(2);
-    let longest = config.context.min(LONGEST_PROMPT).min(affordable);
-    let cases = cases.min(to_usize(affordable / SHORT)?.max(1));
+    // What follows must fit into the context too.
+    let room = config.context.saturating_sub(CONTINUATION).max(1);
+    let (longest, cases) = within_room(token, room.min(LONGEST_PROMPT), cases)?;
     tokens(random, config.vocab_size, 0, longest, cases)
 }
 
-/// What follows each prompt of a batch: a token, or three after a prompt that stands alone. The past is
-/// what reading the prompts gave, as engines hold it.
+/// The longest sequence and the number of cases, less where what comes out for a token takes `bytes` and
+/// that is much.
+fn within_room(bytes: u64, longest: u64, cases: usize) -> Result<(u64, usize)> {
+    let affordable = (MAX_BYTES / bytes.max(1) / 2).max(2);
+    let most = to_usize(affordable / SHORT)?.max(1);
+    Ok((longest.min(affordable), cases.min(most)))
+}
+
+/// What follows each prompt of a batch: a token, or [`CONTINUATION`] after a prompt that stands alone, as
+/// far as the context reaches. The past is what reading the prompts gave, as engines hold it.
 pub(super) fn continued(
     random: &mut Random,
-    vocabulary: u64,
+    config: &DecoderConfig,
     prompts: &Drawn,
     read: &BTreeMap<String, Array>,
 ) -> Result<Drawn> {
     let cases = prompts.cases;
-    let more = if cases == 1 { 3 } else { 1 };
-    let ids = (0..cases * more).map(|_| random.range(0, vocabulary) as i64);
+    let ids = prompts.inputs.get("input_ids");
+    let width = ids.and_then(|ids| ids.shape().get(1)).copied().unwrap_or(0);
+    let left = config.context.saturating_sub(width as u64);
+    let more = if cases == 1 { CONTINUATION } else { 1 };
+    let more = to_usize(more.min(left))?;
+    let ids = (0..cases * more).map(|_| random.range(0, config.vocab_size) as i64);
     let ids = Array::new(vec![cases, more], Data::I64(ids.collect()))?;
     let mut inputs = BTreeMap::from([("input_ids".to_owned(), ids)]);
     if let Some((Data::I64(mask), [_, width])) = prompts

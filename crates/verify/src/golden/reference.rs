@@ -92,7 +92,7 @@ impl Golden {
                 architecture.roles().contains(&GraphRole::Decode),
                 architecture,
             ) {
-                let next = draw::continued(&mut random, config.vocab_size, &drawn, &outputs)?;
+                let next = draw::continued(&mut random, config, &drawn, &outputs)?;
                 let role = GraphRole::Decode;
                 let (outputs, margins) = evaluate(&model, role, &next, &mut Vec::new())?;
                 continued.push(batch(&next, &outputs, margins)?);

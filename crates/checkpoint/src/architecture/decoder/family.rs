@@ -1,6 +1,6 @@
 //! What a family of decoders is made of.
 
-use super::Parameter;
+use super::{Activation, Parameter};
 
 /// One family of decoders.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct DecoderFamily {
     /// Whether the head is the table of token embeddings unless the configuration says otherwise.
     pub(super) tied: bool,
     /// The activation where the configuration names none.
-    pub(super) activation: &'static str,
+    pub(super) activation: Activation,
     /// The normalizations.
     pub norm: Norm,
     /// The table of token embeddings.

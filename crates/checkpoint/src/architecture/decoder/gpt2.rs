@@ -2,8 +2,8 @@
 //! layer normalization before each part, and matrices stored `[in, out]`.
 
 use super::{
-    Bias, Biases, DecoderFamily, DecoderPositions, FeedForwardModules, Keys, LayerModules,
-    MatrixLayout, Norm, Projections,
+    Activation, Bias, Biases, DecoderFamily, DecoderPositions, FeedForwardModules, Keys,
+    LayerModules, MatrixLayout, Norm, Projections,
 };
 
 pub(super) const GPT2: DecoderFamily = DecoderFamily {
@@ -23,7 +23,7 @@ pub(super) const GPT2: DecoderFamily = DecoderFamily {
     inner_default: Some(4),
     grouped: false,
     tied: true,
-    activation: "gelu_new",
+    activation: Activation::GeluTanh,
     norm: Norm::Layer,
     tokens: "wte",
     positions: DecoderPositions::Table("wpe"),

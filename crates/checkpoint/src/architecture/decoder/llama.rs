@@ -2,8 +2,8 @@
 //! grouped queries, RMS normalization and a gated feed-forward part.
 
 use super::{
-    Bias, Biases, DecoderFamily, DecoderPositions, FeedForwardModules, Keys, LayerModules,
-    MatrixLayout, Norm, Projections,
+    Activation, Bias, Biases, DecoderFamily, DecoderPositions, FeedForwardModules, Keys,
+    LayerModules, MatrixLayout, Norm, Projections,
 };
 
 pub(super) const LLAMA: DecoderFamily = DecoderFamily {
@@ -23,7 +23,7 @@ pub(super) const LLAMA: DecoderFamily = DecoderFamily {
     inner_default: None,
     grouped: true,
     tied: false,
-    activation: "silu",
+    activation: Activation::Silu,
     norm: Norm::RootMeanSquare,
     tokens: "embed_tokens",
     positions: DecoderPositions::Rotary,

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::config::{MAX_DEPTH, MAX_SIZE, Reader, spelled};
 use super::ports::{Axis, GraphRole, Port, Values};
-use super::{Parameter, layer_norm};
+use super::{Activation, Parameter, layer_norm};
 
 use family::{Bias, Biases, Keys};
 pub use family::{
@@ -25,38 +25,6 @@ pub use family::{
     Projections,
 };
 pub use rotary::{Rotary, RotaryScaling};
-
-/// An element-wise function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DecoderActivation {
-    /// The exact Gaussian error linear unit.
-    Gelu,
-    /// Its approximation with a hyperbolic tangent.
-    GeluTanh,
-    /// `max(x, 0)`.
-    Relu,
-    /// `x * sigmoid(x)`.
-    Silu,
-}
-
-impl DecoderActivation {
-    /// Every spelling of `transformers`; the first of each is written.
-    const WORDS: [(&'static str, Self); 8] = [
-        ("gelu", Self::Gelu),
-        ("gelu_new", Self::GeluTanh),
-        ("gelu_pytorch_tanh", Self::GeluTanh),
-        ("gelu_fast", Self::GeluTanh),
-        ("gelu_accurate", Self::GeluTanh),
-        ("relu", Self::Relu),
-        ("silu", Self::Silu),
-        ("swish", Self::Silu),
-    ];
-
-    fn word(self) -> &'static str {
-        let mut words = Self::WORDS.iter();
-        words.find(|(_, it)| *it == self).map_or("", |row| row.0)
-    }
-}
 
 /// What comes out of a decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +60,7 @@ pub struct DecoderConfig {
     /// Epsilon of the normalizations.
     pub norm_eps: f64,
     /// Inside the feed-forward layers.
-    pub activation: DecoderActivation,
+    pub activation: Activation,
     /// How positions turn queries and keys; `None` where a table holds positions.
     pub rotary: Option<Rotary>,
     /// Whether the projections to queries, keys and values have biases.
@@ -131,7 +99,7 @@ impl DecoderConfig {
             true => reader.size_or(object, "num_key_value_heads", 1..=MAX_SIZE, attention_heads),
             false => attention_heads,
         };
-        if attention_heads % kv_heads != 0 {
+        if reader.is_sound() && attention_heads % kv_heads != 0 {
             reader.invalid(format!(
                 "`num_key_value_heads` = {kv_heads} does not divide the {attention_heads} \
                  attention heads"
@@ -142,7 +110,7 @@ impl DecoderConfig {
             true => reader.size(object, "head_dim", 1..=MAX_SIZE / attention_heads),
             false => (width / attention_heads).max(1),
         };
-        if !stated && width % attention_heads != 0 {
+        if reader.is_sound() && !stated && width % attention_heads != 0 {
             reader.invalid(format!(
                 "the width {width} is not a multiple of the {attention_heads} attention heads"
             ));
@@ -161,7 +129,7 @@ impl DecoderConfig {
             DecoderPositions::Table(_) => None,
             DecoderPositions::Rotary => Some(Rotary::read(object, context, &mut reader)),
         };
-        if rotary.is_some() && d_head % 2 != 0 {
+        if reader.is_sound() && rotary.is_some() && d_head % 2 != 0 {
             reader.invalid(format!(
                 "rotary positions turn pairs, and the width {d_head} of a head is odd"
             ));
@@ -184,7 +152,7 @@ impl DecoderConfig {
             inner,
             context,
             norm_eps: reader.epsilon_or(object, keys.norm_eps, family.norm.default_epsilon()),
-            activation: activation(family, object, &mut reader),
+            activation: Activation::read(&mut reader, object, keys.activation, family.activation),
             rotary,
             projection_bias: bias(family.biases.projections, &mut reader),
             attended_bias: bias(family.biases.attended, &mut reader),
@@ -398,20 +366,12 @@ impl DecoderConfig {
         document
     }
 
-    /// What contradicts the tied head in a checkpoint that stores the head all the same.
-    pub(super) fn head_fault(&self, weights: &super::Weights<'_>) -> Option<String> {
-        if !self.tied {
-            return None;
+    /// Tensors that a checkpoint may hold twice: the copy, and what it is a copy of.
+    pub(super) fn copies(&self) -> Vec<(&'static str, String)> {
+        match self.tied {
+            true => vec![(HEAD, self.head())],
+            false => Vec::new(),
         }
-        let stored = weights.get(HEAD)?;
-        let tokens = weights.get(&self.head())?;
-        let same = match (stored.data(), tokens.data()) {
-            (Ok(head), Ok(embeddings)) => stored.dtype() == tokens.dtype() && head == embeddings,
-            (Err(error), _) | (_, Err(error)) => return Some(error.to_string()),
-        };
-        (!same).then(|| {
-            format!("{HEAD} differs from the embeddings that `tie_word_embeddings` makes it equal")
-        })
     }
 }
 
@@ -435,26 +395,6 @@ fn task(family: &DecoderFamily, object: &Map<String, Value>, reader: &mut Reader
             DecoderTask::Features
         }
     }
-}
-
-fn activation(
-    family: &DecoderFamily,
-    object: &Map<String, Value>,
-    reader: &mut Reader,
-) -> DecoderActivation {
-    let key = family.keys.activation;
-    let value = object.get(key).filter(|value| !value.is_null());
-    let word = value.map_or(Some(family.activation), Value::as_str);
-    let mut known = DecoderActivation::WORDS.iter();
-    if let Some((_, activation)) = known.find(|(known, _)| Some(*known) == word) {
-        return *activation;
-    }
-    let words = DecoderActivation::WORDS.map(|(known, _)| known);
-    reader.unsupported(format!(
-        "`{key}`: only {} are implemented",
-        words.join(", ")
-    ));
-    DecoderActivation::Silu
 }
 
 /// Layers that see only the last tokens are not implemented: refused where one really would.

@@ -1,6 +1,6 @@
 //! `bert` (Devlin et al. 2018), as Hugging Face's `BertModel` stores it.
 
-use super::{Activation, Classifier, EncoderFamily, Keys, Layer, Positions, Segments};
+use super::{Activation, Classifier, EncoderFamily, Keys, Layer, MaskedLm, Positions, Segments};
 
 pub(super) const BERT: EncoderFamily = EncoderFamily {
     model_type: "bert",
@@ -13,6 +13,7 @@ pub(super) const BERT: EncoderFamily = EncoderFamily {
         inner: &["intermediate_size"],
         activation: "hidden_act",
     },
+    pad_id: 0,
     positions: Positions::FromZero,
     segments: Segments::Input,
     layer: Layer {
@@ -32,4 +33,14 @@ pub(super) const BERT: EncoderFamily = EncoderFamily {
         activation: Activation::Tanh,
         output: "classifier",
     },
+    masked_lm: MaskedLm {
+        dense: "cls.predictions.transform.dense",
+        activation: None,
+        norm: "cls.predictions.transform.LayerNorm",
+        rows: "cls.predictions.decoder.weight",
+        bias: "cls.predictions.bias",
+        bias_copy: Some("cls.predictions.decoder.bias"),
+    },
+    // Whether the second of two texts follows the first.
+    pretrained: Some(("cls.seq_relationship", 2)),
 };

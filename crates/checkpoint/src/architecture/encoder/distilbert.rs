@@ -1,6 +1,6 @@
 //! `distilbert` (Sanh et al. 2019): BERT without segments and pooler, under names of its own.
 
-use super::{Activation, Classifier, EncoderFamily, Keys, Layer, Positions, Segments};
+use super::{Activation, Classifier, EncoderFamily, Keys, Layer, MaskedLm, Positions, Segments};
 
 pub(super) const DISTILBERT: EncoderFamily = EncoderFamily {
     model_type: "distilbert",
@@ -13,6 +13,7 @@ pub(super) const DISTILBERT: EncoderFamily = EncoderFamily {
         inner: &["hidden_dim", "intermediate_size"],
         activation: "activation",
     },
+    pad_id: 0,
     positions: Positions::FromZero,
     segments: Segments::None,
     layer: Layer {
@@ -32,4 +33,13 @@ pub(super) const DISTILBERT: EncoderFamily = EncoderFamily {
         activation: Activation::Relu,
         output: "classifier",
     },
+    masked_lm: MaskedLm {
+        dense: "vocab_transform",
+        activation: None,
+        norm: "vocab_layer_norm",
+        rows: "vocab_projector.weight",
+        bias: "vocab_projector.bias",
+        bias_copy: None,
+    },
+    pretrained: None,
 };

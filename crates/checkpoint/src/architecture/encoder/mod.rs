@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::config::{MAX_DEPTH, MAX_SIZE, Reader, spelled};
 use super::ports::{Axis, Port, Values};
-use super::{Head, Parameter, layer_norm, linear};
+use super::{Activation, Head, Parameter, layer_norm, linear};
 
 /// Labels of a classifier whose configuration names none, as `transformers` has it.
 const DEFAULT_LABELS: u64 = 2;
@@ -25,9 +25,11 @@ pub struct EncoderFamily {
     pub model_type: &'static str,
     /// How the names of its classes begin.
     class: &'static str,
-    /// What the encoder is called inside a class with a classifier.
-    prefix: &'static str,
+    /// What the encoder is called inside a class with a head.
+    pub(super) prefix: &'static str,
     keys: Keys,
+    /// The token id of padding where the configuration names none, as `transformers` has it.
+    pad_id: u64,
     /// The position of the first token.
     pub positions: Positions,
     /// What it knows of segments.
@@ -38,6 +40,11 @@ pub struct EncoderFamily {
     pooler: Option<&'static str>,
     /// The classifier of whole sequences.
     pub classifier: Classifier,
+    /// The head that guesses tokens.
+    pub masked_lm: MaskedLm,
+    /// A further head of the class that was trained first, which no class here uses: its module and its
+    /// results.
+    pretrained: Option<(&'static str, u64)>,
 }
 
 /// How a family spells the keys of its configuration; the first that is there counts.
@@ -103,15 +110,22 @@ pub struct Classifier {
     pub output: &'static str,
 }
 
-/// An element-wise function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// The exact Gaussian error linear unit.
-    Gelu,
-    /// `max(x, 0)`.
-    Relu,
-    /// The hyperbolic tangent.
-    Tanh,
+/// A head of logits over the vocabulary, for each token: dense, activated, normalized, then the products
+/// with a row for each token id.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MaskedLm {
+    /// A dense layer.
+    pub dense: &'static str,
+    /// Applied to its result; that of the layers where there is none.
+    activation: Option<Activation>,
+    /// Normalizes that.
+    pub norm: &'static str,
+    /// The rows, where they are not the table of token embeddings.
+    rows: &'static str,
+    /// Added to the products.
+    pub bias: &'static str,
+    /// Another name under which a checkpoint may hold the same bias.
+    bias_copy: Option<&'static str>,
 }
 
 /// What comes out of a text encoder.
@@ -128,6 +142,11 @@ pub enum EncoderTask {
     TokenClassification {
         /// The number of labels.
         labels: u64,
+    },
+    /// `logits` over the vocabulary for each token: which one stands there, or was left out.
+    MaskedLm {
+        /// Whether the rows of the head are the table of token embeddings.
+        tied: bool,
     },
 }
 
@@ -180,7 +199,7 @@ impl EncoderConfig {
         let vocab_size = reader.size(object, "vocab_size", 1..=MAX_SIZE);
         let width = reader.size(object, spelled(keys.width), 1..=MAX_SIZE);
         let attention_heads = reader.size(object, spelled(keys.attention_heads), 1..=MAX_SIZE);
-        if width % attention_heads != 0 {
+        if reader.is_sound() && width % attention_heads != 0 {
             reader.invalid(format!(
                 "the width {width} is not a multiple of the {attention_heads} attention heads"
             ));
@@ -191,16 +210,11 @@ impl EncoderConfig {
                 reader.unsupported(format!("`{key}`: only encoders are implemented"));
             }
         }
-        let activation = match object.get(keys.activation).map(Value::as_str) {
-            None | Some(Some("gelu")) => Activation::Gelu,
-            Some(Some("relu")) => Activation::Relu,
-            Some(_) => {
-                let key = keys.activation;
-                reader.unsupported(format!("`{key}`: only gelu and relu are implemented"));
-                Activation::Gelu
-            }
+        let last_id = match reader.is_sound() {
+            true => vocab_size - 1,
+            false => MAX_SIZE,
         };
-        let pad_id = reader.size_or(object, "pad_token_id", 0..=vocab_size - 1, 0);
+        let pad_id = reader.size_or(object, "pad_token_id", 0..=last_id, family.pad_id);
         let least = match family.positions {
             Positions::FromZero => 2,
             Positions::AfterPadding => pad_id + 3,
@@ -221,7 +235,7 @@ impl EncoderConfig {
             },
             layer_norm_eps: reader.epsilon_or(object, "layer_norm_eps", 1e-12),
             pad_id,
-            activation,
+            activation: Activation::read(&mut reader, object, keys.activation, Activation::Gelu),
             task: task(family, object, &mut reader),
         };
         reader.finish(family.model_type, config)
@@ -253,11 +267,29 @@ impl EncoderConfig {
         self.module(&format!("{}.{layer}.{name}", self.family.layer.list))
     }
 
+    /// The table of token embeddings: a row for each token id.
+    pub fn words(&self) -> String {
+        self.module("embeddings.word_embeddings.weight")
+    }
+
+    /// The rows of the head of logits over the vocabulary.
+    pub fn masked_lm_rows(&self) -> String {
+        match self.task {
+            EncoderTask::MaskedLm { tied: false } => self.family.masked_lm.rows.to_owned(),
+            _ => self.words(),
+        }
+    }
+
+    /// Inside the head of logits over the vocabulary.
+    pub fn masked_lm_activation(&self) -> Activation {
+        self.family.masked_lm.activation.unwrap_or(self.activation)
+    }
+
     pub(super) fn parameters(&self) -> Vec<Parameter> {
         let d = self.width;
         let embedding = |name: &str| self.module(&format!("embeddings.{name}"));
         let mut parameters = vec![
-            Parameter::required(embedding("word_embeddings.weight"), [self.vocab_size, d]),
+            Parameter::required(self.words(), [self.vocab_size, d]),
             Parameter::required(embedding("position_embeddings.weight"), [self.positions, d]),
             Parameter::optional(embedding("position_ids"), [1, self.positions]),
         ];
@@ -287,14 +319,58 @@ impl EncoderConfig {
             EncoderTask::TokenClassification { labels } => {
                 parameters.extend(linear("classifier", d, labels));
             }
+            EncoderTask::MaskedLm { tied } => {
+                parameters.extend(self.masked_lm_parameters(tied));
+            }
         }
-        if let Some(pooler) = self.family.pooler {
-            let known: Vec<String> = parameters.iter().map(|p| p.name.clone()).collect();
-            let unused = linear(&self.module(pooler), d, d);
-            let unused = unused.into_iter().filter(|p| !known.contains(&p.name));
-            parameters.extend(unused.map(|p| Parameter::optional(p.name, p.shape)));
-        }
+        let known: Vec<String> = parameters.iter().map(|p| p.name.clone()).collect();
+        let unused = self.unused().into_iter();
+        let unused = unused.filter(|p| !known.contains(&p.name));
+        parameters.extend(unused.map(|p| Parameter::optional(p.name, p.shape)));
         parameters
+    }
+
+    fn masked_lm_parameters(&self, tied: bool) -> Vec<Parameter> {
+        let head = &self.family.masked_lm;
+        let mut parameters: Vec<Parameter> = linear(head.dense, self.width, self.width).into();
+        parameters.extend(layer_norm(head.norm, self.width));
+        parameters.push(Parameter {
+            optional: tied,
+            ..Parameter::required(head.rows, [self.vocab_size, self.width])
+        });
+        parameters.push(Parameter::required(head.bias, [self.vocab_size]));
+        let copy = head.bias_copy.into_iter();
+        parameters.extend(copy.map(|name| Parameter::optional(name, [self.vocab_size])));
+        parameters
+    }
+
+    /// What a checkpoint may hold although no output comes of it: a pooler, and where no classifier was
+    /// trained the heads of the class that was trained first.
+    fn unused(&self) -> Vec<Parameter> {
+        let d = self.width;
+        let mut unused = Vec::new();
+        if let Some(pooler) = self.family.pooler {
+            unused.extend(linear(&self.module(pooler), d, d));
+        }
+        if let EncoderTask::Features | EncoderTask::MaskedLm { .. } = self.task {
+            unused.extend(self.masked_lm_parameters(true));
+            let pretrained = self.family.pretrained.iter();
+            unused.extend(pretrained.flat_map(|(module, results)| linear(module, d, *results)));
+        }
+        unused
+    }
+
+    /// Tensors that a checkpoint may hold twice: the copy, and what it is a copy of.
+    pub(super) fn copies(&self) -> Vec<(&'static str, String)> {
+        let head = &self.family.masked_lm;
+        let bias = head.bias_copy.map(|copy| (copy, head.bias.to_owned()));
+        match self.task {
+            EncoderTask::MaskedLm { tied } => {
+                let rows = tied.then(|| (head.rows, self.words()));
+                rows.into_iter().chain(bias).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     pub(super) fn inputs(&self) -> Vec<Port> {
@@ -323,6 +399,10 @@ impl EncoderConfig {
                 "logits",
                 vec![Axis::batch(), sequence(), Axis::Fixed(labels)],
             ),
+            EncoderTask::MaskedLm { .. } => (
+                "logits",
+                vec![Axis::batch(), sequence(), Axis::Fixed(self.vocab_size)],
+            ),
         };
         vec![Port::new(name, Values::Real, shape)]
     }
@@ -333,7 +413,9 @@ impl EncoderConfig {
                 name: "logits".to_owned(),
                 n_classes: labels,
             }],
-            EncoderTask::Features | EncoderTask::TokenClassification { .. } => Vec::new(),
+            EncoderTask::Features
+            | EncoderTask::TokenClassification { .. }
+            | EncoderTask::MaskedLm { .. } => Vec::new(),
         }
     }
 
@@ -346,6 +428,11 @@ impl EncoderConfig {
                 ("ForSequenceClassification", Some(labels))
             }
             EncoderTask::TokenClassification { labels } => ("ForTokenClassification", Some(labels)),
+            EncoderTask::MaskedLm { .. } => ("ForMaskedLM", None),
+        };
+        let tied = match self.task {
+            EncoderTask::MaskedLm { tied } => Some(tied),
+            _ => None,
         };
         json!({
             "architectures": [format!("{}{class}", self.family.class)],
@@ -358,11 +445,9 @@ impl EncoderConfig {
             "type_vocab_size": (self.segments > 0).then_some(self.segments),
             "layer_norm_eps": self.layer_norm_eps,
             "pad_token_id": self.pad_id,
-            keys.activation: match self.activation {
-                Activation::Relu => "relu",
-                Activation::Gelu | Activation::Tanh => "gelu",
-            },
+            keys.activation: self.activation.word(),
             "num_labels": labels,
+            "tie_word_embeddings": tied,
         })
     }
 }
@@ -380,11 +465,16 @@ fn task(family: &EncoderFamily, object: &Map<String, Value>, reader: &mut Reader
         "" | "Model" => EncoderTask::Features,
         "ForSequenceClassification" => EncoderTask::SequenceClassification { labels },
         "ForTokenClassification" => EncoderTask::TokenClassification { labels },
+        "ForMaskedLM" => EncoderTask::MaskedLm {
+            tied: reader.flag_or(object, "tie_word_embeddings", true),
+        },
         _ => {
+            let found = amphora_error::quoted(class);
             let class = family.class;
             reader.unsupported(format!(
-                "`architectures`: only {class}Model, {class}ForSequenceClassification and \
-                 {class}ForTokenClassification are implemented"
+                "`architectures`: only {class}Model, {class}ForMaskedLM, \
+                 {class}ForSequenceClassification and {class}ForTokenClassification are \
+                 implemented, found {found}"
             ));
             EncoderTask::Features
         }
