@@ -106,7 +106,7 @@ pub(crate) struct ExportArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct PackArguments {
-    /// An ONNX file, or a PyTorch or safetensors checkpoint of a known architecture
+    /// An ONNX file, a PyTorch or safetensors checkpoint, or the directory of a model
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
     /// The model's or experiment's configuration, JSON or YAML
