@@ -24,9 +24,22 @@ for group in groups.values():
 print(onnxruntime.__version__, worst)
 "##;
 
+/// Runs a bundle's model on the token ids that PyTorch was given; prints the version and the largest
+/// difference from its logits, as a share of the largest of them.
+const RECORDED_IDS: &str = r##"
+import sys, onnxruntime
+from safetensors.numpy import load_file
+bundle, vectors = sys.argv[1], load_file(sys.argv[2])
+session = onnxruntime.InferenceSession(bundle + "/models/model.onnx", providers=["CPUExecutionProvider"])
+[answer] = session.run(["logits"], {value.name: vectors[value.name] for value in session.get_inputs()})
+logits = vectors["logits"]
+assert answer.shape == logits.shape
+print(onnxruntime.__version__, float(abs(answer.astype("float64") - logits).max() / abs(logits).max()))
+"##;
+
 /// Runs a bundle's model on the pixels that PyTorch was given; prints the version and the largest
 /// difference from its logits, as a share of the largest of them.
-const RECORDED: &str = r##"
+const RECORDED_PIXELS: &str = r##"
 import sys, numpy, onnxruntime
 from safetensors.numpy import load_file
 bundle, vectors = sys.argv[1], load_file(sys.argv[2])
@@ -123,10 +136,13 @@ fn the_oldest_and_the_newest_onnx_runtime_run_our_models_in_python() {
         };
         let bundle = bundle.to_str().unwrap();
         worst(REPLAY, &[bundle])?;
-        if *fixture == "resnet_tiny" {
-            let vectors = amphora_testing::fixture("resnet_tiny/vectors.safetensors").unwrap();
-            return worst(RECORDED, &[bundle, vectors.to_str().unwrap()]);
-        }
-        Ok(())
+        let recorded = match *fixture {
+            "resnet_tiny" => RECORDED_PIXELS,
+            "bert_tiny" => RECORDED_IDS,
+            _ => return Ok(()),
+        };
+        let vectors = format!("{fixture}/vectors.safetensors");
+        let vectors = amphora_testing::fixture(&vectors).unwrap();
+        worst(recorded, &[bundle, vectors.to_str().unwrap()])
     });
 }
