@@ -167,7 +167,8 @@ fn of_checkpoint(path: &Path) -> Result<IoSchema> {
     })
 }
 
-/// Replaces what is usual for the pictures of a family by what the model's own file says.
+/// Replaces what is usual for the pictures of a family by what the model's own file says; nothing stays where
+/// that cannot be done here.
 fn prepare_pictures(io: &mut Io, path: &Path) -> Result<()> {
     let own = path.join("preprocessor_config.json");
     if !own.is_file() {
@@ -178,7 +179,11 @@ fn prepare_pictures(io: &mut Io, path: &Path) -> Result<()> {
         let is_picture = Medium::of(input) == Some(Medium::Image);
         if let (true, Some(how)) = (is_picture, &mut input.preprocessing) {
             let file = |_: &str| OpenedFile::open(&own)?.contents(json::MAX_BYTES).map(Some);
-            how.config = Some(ImageConfig::settled(None, &file, &spec)?.to_manifest());
+            how.config = match ImageConfig::settled(None, &file, &spec) {
+                Ok(config) => Some(config.to_manifest()),
+                Err(error) if error.kind() == ErrorKind::Unsupported => None,
+                Err(error) => return Err(error.in_file(&own)),
+            };
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use amphora_bundle::manifest::{
 };
 use amphora_bundle::package::PackageManifest;
 use amphora_bundle::{Package, layout};
-use amphora_error::Result;
+use amphora_error::{Result, quoted};
 use amphora_files::RelativePath;
 use amphora_onnx::Limits;
 use amphora_runtime::image::ImageConfig;
@@ -18,7 +18,7 @@ use super::subject::{Part, Stated, Subject};
 use super::{Material, PackRequest, Packed, directory, make};
 use crate::config::Config;
 use crate::labels;
-use crate::run::Medium;
+use crate::run::{Medium, in_one_line};
 use crate::source::MAX_BESIDE;
 
 /// Endings of files that hold weights in a format that does not run here.
@@ -84,7 +84,7 @@ pub(crate) fn upgrade(
     notes.append(&mut known.warnings);
     let assets = files(package, &mut subject, &known.io, &mut notes)?;
     present(&mut known.io, &assets)?;
-    prepared(&mut known.io, &assets)?;
+    prepared(&mut known.io, &assets, &mut notes);
     subject.stated = Some(stated(manifest, known.io));
     let metadata = metadata(manifest, request, &mut notes)?;
     let serving = Serving::read(None, &subject, &assets, &mut notes)?;
@@ -152,7 +152,7 @@ fn metadata(
     let stated = &manifest.metadata;
     let (name, version) = (manifest.bundle_name()?, manifest.bundle_version()?);
     if version.as_str() != stated.version {
-        let found = amphora_error::quoted(&stated.version);
+        let found = quoted(&stated.version);
         notes.push(format!(
             "the version {found} is no semantic version; the bundle has {version}"
         ));
@@ -275,8 +275,8 @@ fn data_files(package: &Package, subject: &Subject) -> Result<Vec<String>> {
 }
 
 /// Writes down how pictures are prepared, where the manifest leaves it to the model's own file or to the
-/// shape of the input.
-fn prepared(io: &mut Io, files: &AssetFiles) -> Result<()> {
+/// shape of the input. What cannot be done here stays as it is: the graph still takes tensors.
+fn prepared(io: &mut Io, files: &AssetFiles, notes: &mut Vec<String>) {
     let file = |name: &str| Ok(files.content(name));
     for input in &mut io.inputs {
         let spec = input.tensor_spec();
@@ -286,10 +286,15 @@ fn prepared(io: &mut Io, files: &AssetFiles) -> Result<()> {
         let Some(how) = &mut input.preprocessing else {
             continue;
         };
-        let config = ImageConfig::settled(how.config.as_ref(), &file, &spec)?;
-        how.config = Some(config.to_manifest());
+        match ImageConfig::settled(how.config.as_ref(), &file, &spec) {
+            Ok(config) => how.config = Some(config.to_manifest()),
+            Err(error) => notes.push(format!(
+                "input {} takes no pictures: {}",
+                quoted(&spec.name),
+                in_one_line(&error)
+            )),
+        }
     }
-    Ok(())
 }
 
 /// Names the tokenizers where they lie in the bundle, and none that the package does not hold: the settled

@@ -335,7 +335,7 @@ fn named(session: &Session, inputs: &[(String, InputValue)]) -> Result<Named> {
 }
 
 /// The message of an error with its faults, for a list of faults.
-fn in_one_line(error: &Error) -> String {
+pub(crate) fn in_one_line(error: &Error) -> String {
     let text = error.to_string();
     let parts: Vec<&str> = text
         .lines()

@@ -12,7 +12,7 @@ use amphora_runtime::isolate;
 pub use answer::{Answer, BundleRan};
 use feed::Fed;
 pub use feed::InputValue;
-pub(crate) use feed::Medium;
+pub(crate) use feed::{Medium, in_one_line};
 pub(crate) use open::verified;
 
 use crate::{Engines, Subject};

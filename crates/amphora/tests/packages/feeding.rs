@@ -240,6 +240,52 @@ fn pictures_are_prepared_as_the_models_own_file_says() {
     });
 }
 
+#[test]
+fn pictures_that_cannot_be_prepared_here_leave_the_tensors() {
+    let shape = [open("batch"), Dim::Fixed(3), Dim::Fixed(1), Dim::Fixed(1)];
+    let hint = |config: &str| {
+        format!(
+            "    inputs:\n      - {{name: pixel_values, dtype: float32, shape: [-1, 3, 1, 1], preprocessing: {{type: \
+             resize{config}}}}}\n    outputs:\n      - {{name: logits, dtype: float32, shape: [-1, 3, 1, 1]}}\n"
+        )
+    };
+    let rows = [
+        (String::new(), r#"{"do_pad": true}"#),
+        (hint(""), r#"{"size": "large"}"#),
+        (hint(", config: {sharpen: 2}"), "{}"),
+    ];
+    each(&rows, |(io, own)| {
+        let scene = Scene::new(io).with_graph(&[("pixel_values", Dtype::Float32, &shape)], &shape);
+        scene.write("preprocessor_config.json", own);
+        scene.write("picture.png", PICTURE);
+        let packed = import(&scene, scene.path()).map_err(|error| error.to_string())?;
+        let note = "input 'pixel_values' takes no pictures: ";
+        if !packed
+            .warnings
+            .iter()
+            .any(|warning| warning.starts_with(note))
+        {
+            return Err(format!("{:?}", packed.warnings));
+        }
+        let bundle = || amphora::Subject::Bundle(Box::new(amphora::open(&packed.path).unwrap()));
+        for subject in [bundle(), scene.subject().unwrap()] {
+            let refused = scene.ask(|request| {
+                request.subject = subject;
+                request.images = vec![scene.path().join("picture.png")];
+            });
+            if let Ok(answer) = refused {
+                return Err(format!("{answer:?}"));
+            }
+        }
+        let values = [("pixel_values", "[[[[1]], [[2]], [[3]]]]")];
+        let answer = scene.run_subject(bundle(), &values, EngineChoice::Rten);
+        match logits(&answer.map_err(|error| error.to_string())?) == [1.0, 2.0, 3.0] {
+            true => Ok(()),
+            false => Err("another answer".to_owned()),
+        }
+    });
+}
+
 /// A graph whose output is one number for each token: its id.
 fn hidden(inputs: &[&str]) -> Vec<u8> {
     let mut graph = GraphBuilder::new("hidden", 14).unwrap();
