@@ -568,3 +568,24 @@ fn what_people_would_miss_is_said_at_packing() {
         }
     });
 }
+
+#[test]
+fn refusals_of_a_bundle_say_what_helps_a_bundle() {
+    let (Some(embedding), Some(bare)) = (fixture("qwen3_embedding_tiny"), fixture("bert_tiny"))
+    else {
+        return;
+    };
+    let scene = Scene::new();
+    let nothing = scene
+        .read(&scene.pack(&embedding).unwrap(), &[])
+        .unwrap_err();
+    let hint = nothing.hint_text().unwrap();
+    assert!(hint.starts_with("give --text, or tensors"), "{hint}");
+
+    let packed = scene.pack(&bare).unwrap();
+    let silent = scene.read(&packed, &["a text"]).unwrap_err();
+    assert_eq!(silent.rule(), "tokenizer-missing");
+    let hint = silent.hint_text().unwrap();
+    assert!(hint.starts_with("pack the model again"), "{hint}");
+    assert_eq!(silent.file(), Some(&*packed.path));
+}

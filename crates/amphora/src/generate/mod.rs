@@ -22,7 +22,7 @@ pub use prompt::{Chat, PromptText};
 
 use self::prompt::{Asked, Reader};
 use crate::inspect::decoded;
-use crate::run::verified;
+use crate::run::{packed_without_tokenizer, verified};
 use crate::{BundleRan, Engines, Subject};
 
 /// The name by which a tokenizer's reader knows a chat template.
@@ -102,7 +102,8 @@ pub fn generate(
     let engine = request.engines.for_bundle(&bundle.id())?;
     let mut parts = Parts::read(bundle, &request.engines, &engine, request.verify)?;
     let chat = request.chat.as_ref();
-    let reader = Reader::new(&parts.files, &parts.text, &request.prompts, chat)?;
+    let reader = Reader::new(&parts.files, &parts.text, &request.prompts, chat)
+        .map_err(|error| packed_without_tokenizer(error).in_file(&place))?;
     let vocabulary = parts.generator.vocabulary();
     let text = reader.text()?;
     let grammar = grammar(text, vocabulary, request.pattern.as_ref())?;

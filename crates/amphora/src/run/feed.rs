@@ -17,7 +17,7 @@ use amphora_runtime::{Session, Tensor};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::open::Opened;
+use super::open::{Files, Opened};
 
 /// Largest `.npy` file read, in bytes.
 const MAX_INPUT_BYTES: u64 = 4 << 30;
@@ -45,6 +45,15 @@ pub(super) struct Raw<'a> {
     pub(super) texts: &'a [(String, Option<String>)],
     pub(super) images: &'a [PathBuf],
     pub(super) audio: Option<&'a Path>,
+}
+
+impl Raw<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.inputs.is_empty()
+            && self.texts.is_empty()
+            && self.images.is_empty()
+            && self.audio.is_none()
+    }
 }
 
 /// What goes into the session.
@@ -113,6 +122,14 @@ impl Medium {
             "image" | "normalization" | "resize" => Some(Self::Image),
             "audio" => Some(Self::Audio),
             _ => None,
+        }
+    }
+
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Text => "--text",
+            Self::Image => "--image",
+            Self::Audio => "--audio",
         }
     }
 
@@ -187,8 +204,13 @@ fn from_texts(
     }
     let files = TokenizerFiles::gather(|name| beside(opened, tokenizer, name))?;
     let config = TextConfig::from_manifest(config).map_err(at_fault(opened, stated[0]))?;
-    let processor =
-        TextProcessor::new(&files, &config).map_err(|error| error.in_file(&opened.path))?;
+    let processor = TextProcessor::new(&files, &config).map_err(|error| {
+        let error = match opened.files {
+            Files::Bundle(_) => packed_without_tokenizer(error),
+            Files::Package(_) | Files::Beside(_) => error,
+        };
+        error.in_file(&opened.path)
+    })?;
     let texts: Vec<Text<'_>> = texts
         .iter()
         .map(|(text, pair)| Text {
@@ -199,6 +221,26 @@ fn from_texts(
     let mut inputs = processor.tensors(&texts, &specs)?;
     let mask = if has_mask { None } else { inputs.remove(MASK) };
     Ok(Fed { inputs, mask })
+}
+
+/// Nothing can be put beside the files of a sealed bundle.
+pub(crate) fn packed_without_tokenizer(error: Error) -> Error {
+    match error.rule() {
+        "tokenizer-missing" => {
+            error.hint("pack the model again, with its tokenizer in its directory or as --asset")
+        }
+        _ => error,
+    }
+}
+
+/// What people can give instead of tensors, as flags of `run`.
+pub(super) fn media(opened: &Opened) -> Vec<&'static str> {
+    let inputs = opened.io.io.inputs.iter();
+    let mut flags: Vec<_> = inputs
+        .filter_map(|spec| Medium::of(spec).map(Medium::flag))
+        .collect();
+    flags.dedup();
+    flags
 }
 
 /// The tokenizer and the configuration that the inputs of a text state.

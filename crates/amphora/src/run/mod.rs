@@ -6,13 +6,14 @@ mod open;
 
 use std::path::PathBuf;
 
-use amphora_error::{Error, Result};
+use amphora_error::{Error, ErrorKind, Result};
 use amphora_runtime::isolate;
 
 pub use answer::{Answer, BundleRan};
 use feed::Fed;
 pub use feed::InputValue;
-pub(crate) use feed::{Medium, in_one_line};
+pub(crate) use feed::{Medium, in_one_line, packed_without_tokenizer};
+use open::Opened;
 pub(crate) use open::verified;
 
 use crate::{Engines, Subject};
@@ -78,8 +79,22 @@ pub fn run(request: RunRequest) -> Result<Answer> {
         // That is the model's doing, not that of the inputs.
         match isolate::has_ended(&error) {
             true => error.in_file(&opened.path),
-            false => error,
+            false => with_media(error, &opened, &raw),
         }
     })?;
     answer::answer(opened, mask.as_ref(), outputs, request.top_k)
+}
+
+/// Who gives nothing hears first of what can be given instead of tensors.
+fn with_media(error: Error, opened: &Opened, raw: &feed::Raw<'_>) -> Error {
+    let flags = feed::media(opened);
+    match (error.kind(), error.hint_text().map(str::to_owned)) {
+        (ErrorKind::Usage, Some(hint)) if raw.is_empty() && !flags.is_empty() => {
+            error.hint(format!(
+                "give {}, or tensors with --input: {hint}",
+                flags.join(" or ")
+            ))
+        }
+        _ => error,
+    }
 }
