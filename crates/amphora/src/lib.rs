@@ -84,7 +84,7 @@ mod source;
 mod subject;
 mod verify;
 
-pub use amphora_bundle::manifest::{EffectiveIo, IoSource, IoSpec, Sampling};
+pub use amphora_bundle::manifest::{EffectiveIo, Generation, Io, IoSource, IoSpec, Sampling};
 pub use amphora_bundle::package::Level;
 pub use amphora_bundle::{
     ArchiveFormat, Comparison, ImportLimits, Package, Publication, Store, Summary, Timestamp,

@@ -487,8 +487,9 @@ fn what_lies_beside_the_weights_decides_the_hints() {
 
 #[test]
 fn what_could_not_be_served_is_not_sealed() {
-    let (Some(language), Some(embedding), Some(pictures)) = (
+    let (Some(language), Some(bare), Some(embedding), Some(pictures)) = (
         fixture("qwen3_tiny"),
+        fixture("bert_tiny"),
         fixture("qwen3_embedding_tiny"),
         fixture("resnet_tiny"),
     ) else {
@@ -510,7 +511,7 @@ fn what_could_not_be_served_is_not_sealed() {
         (&language, "generation_config.json", "{", "json"),
         (&embedding, "tokenizer.json", "{\"version\": ", "json"),
         (
-            &embedding,
+            &bare,
             "tokenizer.json",
             r#"{"model": {"type": "WordLevel", "vocab": {"a": 0, "b": 99999}, "unk_token": "a"}}"#,
             "tokenizer-vocabulary",

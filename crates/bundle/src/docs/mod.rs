@@ -6,11 +6,8 @@ use amphora_error::{Result, printable};
 
 use crate::BundleId;
 use crate::compare::tensor_type;
-use crate::manifest::{Graph, IoSpec, ManifestFields, Pooling, Postprocessing};
+use crate::manifest::{Graph, IoSpec, ManifestFields, Postprocessing};
 use example::Example;
-
-/// How many classes are named where the manifest does not say.
-const DEFAULT_LABELS: u32 = 5;
 
 /// The files of `docs/` by their path inside it.
 pub(crate) fn generate(fields: &ManifestFields) -> Result<Vec<(String, Vec<u8>)>> {
@@ -222,41 +219,15 @@ fn preprocessing(text: &mut String, graph: &Graph) {
 
 fn postprocessing(text: &mut String, graph: &Graph) {
     for spec in &graph.io.outputs {
-        let steps: Vec<String> = spec.postprocessing.iter().map(step).collect();
+        let steps: Vec<String> = spec
+            .postprocessing
+            .iter()
+            .map(Postprocessing::to_string)
+            .collect();
         if !steps.is_empty() {
             let (name, steps) = (code(&spec.name), steps.join(", then "));
             text.push_str(&format!("{name} becomes an answer by {steps}\n\n"));
         }
-    }
-}
-
-fn step(step: &Postprocessing) -> String {
-    match step {
-        Postprocessing::Pooling { mode } => match mode {
-            Pooling::Mean => "the mean over its tokens".to_owned(),
-            Pooling::Cls => "its first token".to_owned(),
-            Pooling::Last => "its last token".to_owned(),
-        },
-        Postprocessing::Normalize => "division by its length".to_owned(),
-        Postprocessing::Softmax { temperature: None } => "softmax".to_owned(),
-        Postprocessing::Softmax {
-            temperature: Some(temperature),
-        } => format!("softmax at temperature {temperature}"),
-        Postprocessing::Argmax => "the index of its largest value".to_owned(),
-        Postprocessing::Labels { top_k } => {
-            format!(
-                "naming the {} best classes",
-                top_k.unwrap_or(DEFAULT_LABELS)
-            )
-        }
-        Postprocessing::Audio {
-            sample_rate,
-            channels,
-            ..
-        } => match channels {
-            1 => format!("taking it for a sound of {sample_rate} Hz"),
-            _ => format!("taking it for a sound of {sample_rate} Hz in {channels} channels"),
-        },
     }
 }
 

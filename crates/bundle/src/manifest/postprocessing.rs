@@ -1,5 +1,7 @@
 //! From an output of a graph towards an answer: the steps that a manifest may list.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +91,46 @@ pub enum Pooling {
     Cls,
     /// The last token that is not padding.
     Last,
+}
+
+/// How many classes are named where a manifest does not say.
+const DEFAULT_LABELS: u32 = 5;
+
+/// What the step makes of an output, for people.
+impl fmt::Display for Postprocessing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pooling { mode } => f.write_str(match mode {
+                Pooling::Mean => "the mean over its tokens",
+                Pooling::Cls => "its first token",
+                Pooling::Last => "its last token",
+            }),
+            Self::Normalize => f.write_str("division by its length"),
+            Self::Softmax { temperature: None } => f.write_str("softmax"),
+            Self::Softmax {
+                temperature: Some(temperature),
+            } => write!(f, "softmax at temperature {temperature}"),
+            Self::Argmax => f.write_str("the index of its largest value"),
+            Self::Labels { top_k } => {
+                write!(
+                    f,
+                    "naming the {} best classes",
+                    top_k.unwrap_or(DEFAULT_LABELS)
+                )
+            }
+            Self::Audio {
+                sample_rate,
+                channels,
+                ..
+            } => match channels {
+                1 => write!(f, "taking it for a sound of {sample_rate} Hz"),
+                _ => write!(
+                    f,
+                    "taking it for a sound of {sample_rate} Hz in {channels} channels"
+                ),
+            },
+        }
+    }
 }
 
 impl Postprocessing {

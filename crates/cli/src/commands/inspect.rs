@@ -1,8 +1,10 @@
 //! `amphora inspect`.
 
+use std::collections::BTreeSet;
+
 use amphora::{
-    BundleInspection, EffectiveIo, GraphInspection, Inspection, IoSchema, IoSource, ModelKind,
-    OnnxInspection, PackageInspection, Result, Subject,
+    BundleInspection, EffectiveIo, Generation, GraphInspection, Inspection, Io, IoSchema, IoSource,
+    ModelKind, OnnxInspection, PackageInspection, Result, Subject,
 };
 
 use crate::arguments::InspectArguments;
@@ -51,7 +53,17 @@ fn bundle_words(bundle: &BundleInspection) -> String {
         rows.push(row(["created", created.as_str()]));
     }
     rows.push(row(["formats", &summary.formats.join(", ")]));
-    graph_rows(&bundle.graph, &mut rows);
+    opset_rows(&bundle.graph, &mut rows);
+    if manifest.spec.graphs.len() > 1 {
+        let names: Vec<&str> = manifest.spec.graphs.keys().map(String::as_str).collect();
+        let entry = format!("{}; shown is {}", names.join(", "), manifest.spec.entry);
+        rows.push(row(["graphs", &entry]));
+    }
+    tensor_rows(&manifest.spec.io, &BTreeSet::new(), &mut rows);
+    if let Some(generation) = &manifest.spec.generation {
+        rows.push(row(["writes", &writes(generation)]));
+    }
+    operator_row(&bundle.graph, &mut rows);
     for (graph, golden) in &manifest.golden {
         let cases = format!(
             "{} cases for {graph}, from {}",
@@ -142,20 +154,56 @@ fn io_rows(io: &EffectiveIo, rows: &mut Vec<Vec<String>>) {
         IoSource::Legacy => "nobody: one tensor of floats is assumed (unverified)",
     };
     rows.push(row(["I/O from", source]));
-    for (what, specs) in [("input", &io.io.inputs), ("output", &io.io.outputs)] {
-        for spec in specs {
-            let detected = io.detected.contains(&spec.name);
-            let made = match &spec.preprocessing {
-                Some(how) if detected => format!("{} (detected)", how.r#type),
-                Some(how) => how.r#type.clone(),
-                None => String::new(),
-            };
-            rows.push(row([what, &spec.name, &form(&spec.tensor_spec()), &made]));
-        }
-    }
+    tensor_rows(&io.io, &io.detected, rows);
     for warning in &io.warnings {
         rows.push(row(["warning", warning]));
     }
+}
+
+/// Inputs with how they are made, and outputs with what becomes of them.
+fn tensor_rows(io: &Io, detected: &BTreeSet<String>, rows: &mut Vec<Vec<String>>) {
+    for spec in &io.inputs {
+        let made = match &spec.preprocessing {
+            Some(how) if detected.contains(&spec.name) => format!("{} (detected)", how.r#type),
+            Some(how) => how.r#type.clone(),
+            None => String::new(),
+        };
+        rows.push(row([
+            "input",
+            &spec.name,
+            &form(&spec.tensor_spec()),
+            &made,
+        ]));
+    }
+    for spec in &io.outputs {
+        let steps: Vec<String> = spec
+            .postprocessing
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let form = form(&spec.tensor_spec());
+        rows.push(row(["output", &spec.name, &form, &steps.join(", then ")]));
+    }
+}
+
+/// How a language model writes.
+fn writes(generation: &Generation) -> String {
+    let mut words = vec!["text".to_owned()];
+    if let Some(length) = generation.context_length {
+        words.push(format!("{length} tokens with its prompt at most"));
+    }
+    if !generation.stop_token_ids.is_empty() {
+        let ids: Vec<String> = generation
+            .stop_token_ids
+            .iter()
+            .map(u32::to_string)
+            .collect();
+        words.push(format!("ends with token {}", ids.join(" or ")));
+    }
+    if let Some(template) = &generation.chat_template {
+        words.push(format!("conversations by {template}"));
+    }
+    words.join(", ")
 }
 
 fn graph_rows(graph: &GraphInspection, rows: &mut Vec<Vec<String>>) {

@@ -4,11 +4,15 @@ use std::path::Path;
 
 use crate::scene::Scene;
 
-/// Model directories, and what the page of each must mention.
-const ROWS: [(&str, &str); 3] = [
-    ("resnet_tiny", "--image"),
-    ("qwen3_embedding_tiny", "--text"),
-    ("qwen3_tiny", "generate"),
+/// Model directories, what the page of each must mention, and what `inspect` says of its bundle.
+const ROWS: [(&str, &str, &str); 3] = [
+    ("resnet_tiny", "--image", "image"),
+    (
+        "qwen3_embedding_tiny",
+        "--text",
+        "its last token, then division by its length",
+    ),
+    ("qwen3_tiny", "generate", "ends with token"),
 ];
 
 /// Every fenced block of a language.
@@ -23,7 +27,7 @@ fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
 fn commands_and_programs_on_the_pages_of_a_bundle_run_in_its_folder() {
     let scene = Scene::new();
     let peer = amphora_testing::peer("onnxruntime", None);
-    amphora_testing::each(&ROWS, |(name, mentioned)| {
+    amphora_testing::each(&ROWS, |(name, mentioned, said)| {
         let Some(directory) = amphora_testing::fixture(name) else {
             return Ok(());
         };
@@ -45,6 +49,11 @@ fn commands_and_programs_on_the_pages_of_a_bundle_run_in_its_folder() {
         let readme = page("README.md");
         if !readme.contains(mentioned) {
             return Err(format!("{mentioned} is absent from\n{readme}"));
+        }
+        // What the bundle is says the same.
+        let seen = scene.run(&["inspect", name]).stdout;
+        if !seen.contains(said) {
+            return Err(seen);
         }
         let picture = amphora_testing::fixture("resnet_tiny/images/photo.jpg").unwrap();
         for block in blocks(&readme, "sh") {
