@@ -107,8 +107,15 @@ pub(crate) struct ExportArguments {
 #[derive(Debug, Args)]
 pub(crate) struct PackArguments {
     /// An ONNX file, a PyTorch or safetensors checkpoint, or the directory of a model
-    #[arg(long, value_name = "FILE")]
-    pub(crate) model: PathBuf,
+    #[arg(
+        value_name = "MODEL",
+        required_unless_present = "model",
+        conflicts_with = "model"
+    )]
+    pub(crate) subject: Option<PathBuf>,
+    /// The same, as a flag
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<PathBuf>,
     /// The model's or experiment's configuration, JSON or YAML
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! `amphora pack`.
 
-use amphora::{Converter, PackRequest, Packed, Result};
+use amphora::{Converter, Error, PackRequest, Packed, Result};
 
 use crate::arguments::PackArguments;
 use crate::commands::{Context, Verdict, target};
@@ -8,8 +8,12 @@ use crate::environment;
 use crate::text::{counted, row, size, table};
 
 pub(crate) fn run(context: &Context, arguments: PackArguments) -> Result<Verdict> {
+    let model = arguments.subject.or(arguments.model).ok_or_else(|| {
+        // The parser asks for one of the two.
+        Error::internal("pack-model", "no model was named")
+    })?;
     let request = PackRequest {
-        converter: Converter::is_needed_for(&arguments.model)
+        converter: Converter::is_needed_for(&model)
             .then(|| Converter::find(&environment::path()))
             .flatten(),
         signature: arguments.signature,
@@ -27,7 +31,7 @@ pub(crate) fn run(context: &Context, arguments: PackArguments) -> Result<Verdict
         git_sha: arguments.git_sha,
         created_by: arguments.created_by,
         engines: context.engines(arguments.engine)?,
-        ..PackRequest::new(context.store()?, arguments.model, context.now()?)
+        ..PackRequest::new(context.store()?, model, context.now()?)
     };
     let progress = context.output.progress();
     let packed = amphora::pack(&request, &|step| progress.step(step))?;

@@ -34,7 +34,6 @@ fn commands_and_programs_on_the_pages_of_a_bundle_run_in_its_folder() {
         let model = directory.to_string_lossy().into_owned();
         let pack = [
             "pack",
-            "--model",
             &model,
             "--name",
             name,

@@ -185,6 +185,7 @@ const ROWS: &[Row] = &[
     // Requests that make no sense, or that this release does not serve.
     ("frobnicate", "usage", 2),
     ("pack", "usage", 2),
+    ("pack model.onnx --model model.onnx", "usage", 2),
     ("pack --model model.onnx --version one", "usage", 2),
     ("pack --model model.onnx --name ../up", "usage", 2),
     ("pack --model model.onnx --git-sha xyz", "usage", 2),
